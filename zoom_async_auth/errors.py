@@ -1,0 +1,117 @@
+"""What can go wrong, as one class per decision that a caller can take.
+
+    ZoomAuthError
+      ConfigurationError          fix the configuration (also a ValueError)
+      TokenUnavailableError       try again later
+      AuthorizationRequiredError  ask the person to authorize the app again
+      StoreError                  look after the store
+      ManagerClosedError          the manager is closed, or closed meanwhile
+      MisuseError                 fix the program (also a RuntimeError)
+
+No error holds a secret, so each can be logged, pickled and shown.
+"""
+
+from typing import Any, ClassVar, Self
+
+
+class ZoomAuthError(Exception):
+    """Why there is no token.
+
+    Attributes:
+        transient: Whether waiting longer may help, with nothing changed by anybody.
+        retry_after: Seconds until another try makes sense, if that is known.
+        error: Zoom's `error` code (RFC 6749, section 5.2), cleaned and cut.
+        reason: Zoom's `reason`, cleaned and cut.
+        status: The HTTP status of Zoom's answer.
+        tracking_id: Zoom's `x-zm-trackingid`, for its support.
+        in_doubt: Whether Zoom may have acted on the request although no readable answer came back: a refresh token
+            that was sent may be spent.
+    """
+
+    _transient_by_default: ClassVar[bool] = False
+
+    def __init__(  # noqa: PLR0913 -- one optional keyword per documented attribute
+        self,
+        message: str,
+        *,
+        transient: bool | None = None,
+        retry_after: float | None = None,
+        error: str | None = None,
+        reason: str | None = None,
+        status: int | None = None,
+        tracking_id: str | None = None,
+        in_doubt: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.transient = self._transient_by_default if transient is None else transient
+        self.retry_after = retry_after
+        self.error = error
+        self.reason = reason
+        self.status = status
+        self.tracking_id = tracking_id
+        self.in_doubt = in_doubt
+
+    def __str__(self) -> str:
+        shown = {
+            "status": self.status,
+            "error": self.error,
+            "reason": self.reason,
+            "retry_after": None if self.retry_after is None else round(self.retry_after, 3),
+            "x-zm-trackingid": self.tracking_id,
+        }
+        details = ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
+        message = str(self.args[0])
+        return f"{message} [{details}]" if details else message
+
+    def copy(self, **changes: Any) -> Self:  # noqa: ANN401 -- the keywords of the constructor
+        """Return an error of the same content without traceback, cause or context, `changes` applied.
+
+        One exception object that is raised in many tasks would collect the tracebacks of all.
+        """
+        return type(self)(self.args[0], **{**self._details(), **changes})
+
+    def _details(self) -> dict[str, Any]:
+        return {
+            "transient": self.transient,
+            "retry_after": self.retry_after,
+            "error": self.error,
+            "reason": self.reason,
+            "status": self.status,
+            "tracking_id": self.tracking_id,
+            "in_doubt": self.in_doubt,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args[0], self._details())
+
+
+def _rebuild(kind: type[ZoomAuthError], message: str, details: dict[str, Any]) -> ZoomAuthError:
+    return kind(message, **details)
+
+
+class ConfigurationError(ZoomAuthError, ValueError):
+    """Something that only a person can correct: credentials, an option, the app's settings at Zoom."""
+
+
+class TokenUnavailableError(ZoomAuthError):
+    """No token now: the network, or Zoom, or a deadline. Later it may work."""
+
+    _transient_by_default = True
+
+
+class AuthorizationRequiredError(ZoomAuthError):
+    """Nobody has authorized the app yet, or the authorization is dead: send the person to Zoom's consent page."""
+
+
+class StoreError(ZoomAuthError):
+    """The store failed; nothing was spent, and what was stored is as it was."""
+
+    _transient_by_default = True
+
+
+class ManagerClosedError(ZoomAuthError):
+    """The manager was closed, before the call or while it waited."""
+
+
+class MisuseError(ZoomAuthError, RuntimeError):
+    """The program uses the manager in a way that cannot work: before its start, on another loop, after a fork."""

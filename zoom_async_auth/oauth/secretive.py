@@ -1,0 +1,67 @@
+"""Values that hold secrets: shown without them, never pickled, validated without leaving them in a traceback."""
+
+import functools
+import unicodedata
+from typing import Any, NoReturn, TypeVar
+
+from zoom_async_auth.errors import ConfigurationError
+
+_C = TypeVar("_C")
+
+
+def secretive(cls: type[_C]) -> type[_C]:
+    """Guard a frozen dataclass that holds a secret.
+
+    Pickling raises `TypeError`; copying returns the object itself. An error of its construction is raised from a frame
+    that no longer has the arguments: tracebacks with local variables end up in logs.
+    """
+    build: Any = cls.__init__
+
+    @functools.wraps(build)
+    def __init__(self: _C, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, N807 -- it stands in for any constructor
+        try:
+            build(self, *args, **kwargs)
+        except (ConfigurationError, TypeError) as error:
+            failure = type(error)(*error.args)
+        else:
+            return
+        del self, args, kwargs
+        raise failure
+
+    def __reduce_ex__(self: _C, protocol: object) -> NoReturn:  # noqa: N807
+        raise TypeError(f"a {type(self).__name__} holds a secret and cannot be pickled")
+
+    def __copy__(self: _C, memo: object = None) -> _C:  # noqa: N807 -- serves as __deepcopy__ too
+        return self
+
+    for name, method in {
+        "__init__": __init__,
+        "__reduce_ex__": __reduce_ex__,
+        "__copy__": __copy__,
+        "__deepcopy__": __copy__,
+    }.items():
+        setattr(cls, name, method)
+    return cls
+
+
+def require_text(name: str, value: object, *, ascii_only: bool = False, forbidden: str = "") -> None:
+    """Raise `ConfigurationError`, without the value, unless it is text as one pastes it: no blanks around, no controls.
+
+    Args:
+        name: What the message calls the value.
+        value: What was given.
+        ascii_only: Whether anything but printable ASCII is refused.
+        forbidden: Characters that may not occur.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+    if not value or value.isspace():
+        raise ConfigurationError(f"{name} is empty: is the environment variable set, was the value pasted?")
+    if value != value.strip():
+        raise ConfigurationError(f"{name} has white space before or after it: paste it without")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+        raise ConfigurationError(f"{name} has a control character in it (a line break, a NUL): paste it without")
+    if ascii_only and not value.isascii():
+        raise ConfigurationError(f"{name} has a character beyond ASCII in it: copy it anew from the app's page")
+    if any(character in value for character in forbidden):
+        raise ConfigurationError(f"{name} must not have any of {forbidden!r} in it: copy it anew from the app's page")

@@ -1,0 +1,90 @@
+"""What Zoom gives: an access token, and for a person's grant the refresh token that buys the next one."""
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.oauth.secretive import secretive
+
+MAX_TOKEN_LENGTH = 16 * 1024
+"""Longer than any token that Zoom sends (about 600 characters), shorter than what servers take in one header."""
+
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_VSCHAR = re.compile(r"[\x20-\x7e]+")
+
+
+def is_access_token(text: object) -> bool:
+    """Tell whether `text` can stand behind "Bearer " in a header (b64token: RFC 6750, section 2.1)."""
+    return isinstance(text, str) and len(text) <= MAX_TOKEN_LENGTH and _B64TOKEN.fullmatch(text) is not None
+
+
+def is_refresh_token(text: object) -> bool:
+    """Tell whether `text` is a refresh token by its characters (VSCHAR: RFC 6749, appendix A.17)."""
+    return (
+        isinstance(text, str)
+        and not text.isspace()
+        and len(text) <= MAX_TOKEN_LENGTH
+        and _VSCHAR.fullmatch(text) is not None
+    )
+
+
+def _require_tokens(access_token: object, refresh_token: object) -> None:
+    if not is_access_token(access_token):
+        raise ConfigurationError("access_token is not a bearer token (RFC 6750, section 2.1)")
+    if refresh_token is not None and not is_refresh_token(refresh_token):
+        raise ConfigurationError("refresh_token is not a refresh token (RFC 6749, appendix A.17)")
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One answer of the token endpoint (RFC 6749, section 5.1).
+
+    Attributes:
+        access_token: What goes behind "Bearer ". Opaque: claims inside it are never looked at.
+        refresh_token: Buys the next token, once. None for an app's own grants.
+        token_type: Always "bearer".
+        expires_in: Its lifetime in seconds when it was issued, counted from before the request was sent.
+        scope: What it may do; empty if Zoom did not say.
+        api_url: The origin of the API for this account, without a path, or None.
+        assumed: Names of the fields that Zoom left out and that got their default.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    token_type: str = "bearer"  # noqa: S105 -- a type, not a token
+    expires_in: float
+    scope: frozenset[str] = frozenset()
+    api_url: str | None = None
+    assumed: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def __post_init__(self) -> None:
+        _require_tokens(self.access_token, self.refresh_token)
+        if not (math.isfinite(self.expires_in) and self.expires_in > 0):
+            raise ConfigurationError("expires_in must be a positive number of seconds")
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredToken:
+    """A pair of tokens that another program got, to go on with: `await manager.authorize(StoredToken(...))`.
+
+    Attributes:
+        access_token: The access token.
+        refresh_token: The refresh token that belongs to it, for a person's grant.
+        expires_at: When the access token expires, in seconds since 1970-01-01 UTC; in the past is fine.
+        scope: What it may do, if known.
+        api_url: The `api_url` that came with it, if any.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_at: float
+    scope: frozenset[str] = frozenset()
+    api_url: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_tokens(self.access_token, self.refresh_token)
+        if not math.isfinite(self.expires_at):
+            raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC")
