@@ -28,10 +28,10 @@ def secretive(cls: type[_C]) -> type[_C]:
         del self, args, kwargs
         raise failure
 
-    def __reduce_ex__(self: _C, protocol: object) -> NoReturn:  # noqa: N807
+    def __reduce_ex__(self: _C, _protocol: object) -> NoReturn:  # noqa: N807
         raise TypeError(f"a {type(self).__name__} holds a secret and cannot be pickled")
 
-    def __copy__(self: _C, memo: object = None) -> _C:  # noqa: N807 -- serves as __deepcopy__ too
+    def __copy__(self: _C, _memo: object = None) -> _C:  # noqa: N807 -- serves as __deepcopy__ too
         return self
 
     for name, method in {
