@@ -1,7 +1,7 @@
 """A valid Zoom access token at every moment, for asyncio programs.
 
-    async with TokenManager(ServerToServer(account_id=..., client_id=..., client_secret=...)) as manager:
-        token = await manager.bearer()
+>>> async with TokenManager(ServerToServer(account_id=..., client_id=..., client_secret=...)) as manager:
+...     token = await manager.bearer()
 """
 
 import importlib

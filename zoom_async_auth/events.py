@@ -1,0 +1,197 @@
+"""What happened, as frozen records for observers.
+
+An observer is a plain callable. It is called on the event loop, in order, after the fact, holding no lock; it must not
+block. What it raises is logged once for each observer, and disturbs nobody.
+"""
+
+import logging
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from dataclasses import dataclass
+
+from zoom_async_auth.errors import ZoomAuthError
+
+_log = logging.getLogger("zoom_async_auth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRenewed:
+    """We got a token from Zoom. `expires_in` is its lifetime in seconds."""
+
+    key: str
+    generation: int
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAdopted:
+    """Somebody else's token was found in the store, and is ours now. `expires_in` is what is left of it, in seconds."""
+
+    key: str
+    generation: int
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalFailed:
+    """An attempt failed. A token that is still valid goes on being served."""
+
+    key: str
+    error: ZoomAuthError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRejected:
+    """Zoom's API refused a token before its time, says a caller."""
+
+    key: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldsAssumed:
+    """Zoom's answer left these fields out, and they got their defaults."""
+
+    key: str
+    fields: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeShrunk:
+    """The new token may do less than the one before it."""
+
+    key: str
+    lost: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitFailed:
+    """A token arrived and could not be stored. It is served from memory; storing it is tried until it works."""
+
+    key: str
+    generation: int
+    error: ZoomAuthError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRecovered:
+    """The token that could not be stored is stored now."""
+
+    key: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreBypassed:
+    """The store was out of reach, or its lease was busy for too long: an app's own token was got for this process."""
+
+    key: str
+    error: ZoomAuthError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantDied:
+    """Zoom refused the refresh token for good. Nothing more is sent until somebody authorizes again.
+
+    `answer_was_lost`: an earlier request with it got no answer, so Zoom has probably rotated it then.
+    """
+
+    key: str
+    error: ZoomAuthError
+    answer_was_lost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorized:
+    """A person's authorization, or an imported pair of tokens, took effect."""
+
+    key: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevoked:
+    """Zoom was told to kill the token, and did."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateTokenDropped:
+    """A token arrived after its identity was authorized anew or forgotten. `revoked`: Zoom was told to kill it."""
+
+    key: str
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerRestarted:
+    """The background task failed on a bug of ours and was started again. `kind` is the exception's class."""
+
+    key: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreNotDurable:
+    """A person's refresh token is kept in memory only: the end of this process loses it."""
+
+    key: str
+
+
+Event = (
+    TokenRenewed
+    | TokenAdopted
+    | RenewalFailed
+    | TokenRejected
+    | FieldsAssumed
+    | ScopeShrunk
+    | CommitFailed
+    | CommitRecovered
+    | StoreBypassed
+    | GrantDied
+    | Authorized
+    | TokenRevoked
+    | LateTokenDropped
+    | SchedulerRestarted
+    | StoreNotDurable
+)
+
+Observer = Callable[[Event], None]
+
+
+class Announcer:
+    """Hands events to observers, each in a turn of the event loop of its own, never in the middle of a renewal."""
+
+    __slots__ = ("_context", "_loop", "_muted", "_observers")
+
+    def __init__(self, observers: Iterable[Observer], context: Context) -> None:
+        self._observers = tuple(observers)
+        self._context = context
+        self._muted: set[int] = set()
+        self._loop: AbstractEventLoop | None = None
+
+    def bind(self, loop: AbstractEventLoop) -> None:
+        """Name the loop on which observers are called."""
+        self._loop = loop
+
+    def __call__(self, event: Event) -> None:
+        """Tell all observers, soon."""
+        if self._loop is None:
+            return
+        for index, observer in enumerate(self._observers):
+            self._loop.call_soon(self._tell, index, observer, event, context=self._context)
+
+    def _tell(self, index: int, observer: Observer, event: Event) -> None:
+        try:
+            observer(event)
+        except Exception as error:  # noqa: BLE001 -- whatever it raises, the renewal goes on
+            if index not in self._muted:
+                self._muted.add(index)
+                _log.error(  # noqa: TRY400 -- its traceback would show locals, and the event with them
+                    "observer %d failed on %s with %s; further failures of it are not logged",
+                    index,
+                    type(event).__name__,
+                    type(error).__name__,
+                )

@@ -1,0 +1,133 @@
+"""When to renew, when to stop handing out, when to try again: pure functions of time and luck.
+
+Times are seconds; `luck` is a random number in [0, 1), so that many processes do not act in the same instant.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
+
+LONGEST_BACKOFF = 60.0
+LONGEST_FLOOR = 60
+"""In multiples of `min_interval`: how far the floor grows while fresh tokens keep being rejected."""
+PROBE_PAUSE = 1800.0
+"""Between two attempts of an app that Zoom calls misconfigured: only a person can mend that."""
+LEASE_RESERVE = 5.0
+"""What a lease has beyond the longest exchange and the longest commit."""
+STORE_POLL = 30.0
+"""Between two looks into the store of a process that cannot renew by itself."""
+_NEVER = -math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalPolicy:
+    """When a token is replaced, and when it is no longer handed out. All but `jitter` are seconds.
+
+    Attributes:
+        renew_before: A token turns stale this long before its expiry, at the latest; 40 % of its life at most.
+        leeway: A token is not handed out in its last seconds (a tenth of its life at most).
+        jitter: Share of the lifetime over which the moment of renewal is spread.
+        min_interval: The least time between the arrival of a token and the next request for one.
+        timeout: How long a caller waits for a token at most.
+        attempt_timeout: How long Zoom has to answer one request.
+        commit_timeout: How long the store has for one call.
+        doubt: How long a refresh token that somebody else has sent, with no result to be seen, counts as in use.
+
+    Raises:
+        ConfigurationError: A value that makes no sense.
+    """
+
+    renew_before: float = 300.0
+    leeway: float = 10.0
+    jitter: float = 0.1
+    min_interval: float = 1.0
+    timeout: float = 30.0
+    attempt_timeout: float = 10.0
+    commit_timeout: float = 5.0
+    doubt: float = 300.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ConfigurationError(f"{field.name} must be a finite number of seconds, 0 or more")
+        for name in ("min_interval", "timeout", "attempt_timeout", "commit_timeout"):
+            if getattr(self, name) == 0:
+                raise ConfigurationError(f"{name} must be more than 0 seconds")
+        if self.jitter > 0.5:  # noqa: PLR2004 -- with the 0.4 of renew_before, a tenth of the life is left
+            raise ConfigurationError("jitter must be a share of the lifetime, 0.5 at most")
+
+    @property
+    def lease(self) -> float:
+        """For how long the right to exchange is taken: one attempt, its commit, and a reserve."""
+        return self.attempt_timeout + self.commit_timeout + LEASE_RESERVE
+
+    def stale_at(self, lifetime: float, luck: float) -> float:
+        """Return the age at which a token turns stale."""
+        # A token that lives shorter than the margin would arrive stale and be renewed in a loop.
+        margin = min(self.renew_before, 0.4 * lifetime)
+        return lifetime - margin - self.jitter * lifetime * luck
+
+    def withheld_at(self, lifetime: float) -> float:
+        """Return the age from which a token is never handed out."""
+        return lifetime - min(self.leeway, lifetime / 10)
+
+    def floor(self, rejections: int) -> float:
+        """Return the pause after the arrival of a token, when `rejections` in a row were reported by callers."""
+        doublings = min(max(rejections - 1, 0), 10)
+        return self.min_interval * min(LONGEST_FLOOR, 2**doublings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """What holds the next request back. One value, which outlives flights; times are moments of the manager's clock.
+
+    Attributes:
+        floor: The identity's: a pause after each token that arrived.
+        backoff: The identity's: a pause after each failure, longer with each.
+        retry_after: The client's: what Zoom asked for, or what a broken TLS connection suggests.
+        probe: The client's: a long pause while Zoom calls it misconfigured.
+        failures: How many in a row.
+        last_error: The latest failure since the latest success.
+    """
+
+    floor: float = _NEVER
+    backoff: float = _NEVER
+    retry_after: float = _NEVER
+    probe: float = _NEVER
+    failures: int = 0
+    last_error: ZoomAuthError | None = None
+
+    def next_attempt(self, *, forced: bool = False) -> float:
+        """Return the moment of the next try. A forced one respects the floor and Zoom's wish, nothing else."""
+        if forced:
+            return max(self.floor, self.retry_after)
+        return max(self.floor, self.backoff, self.retry_after, self.probe)
+
+    def after_success(self, floor: float) -> "Restraint":
+        """Return what holds once a token has arrived, the next one not before `floor`."""
+        return Restraint(floor=floor, retry_after=self.retry_after)
+
+    def after_failure(self, error: ZoomAuthError, *, now: float, luck: float, left: float) -> "Restraint":
+        """Return what holds after a failed attempt.
+
+        Args:
+            error: Why it failed.
+            now: The moment it failed.
+            luck: A random number in [0, 1).
+            left: Seconds that a held token has left; 0 without one.
+        """
+        longest = min(LONGEST_BACKOFF, 2 ** min(self.failures, 10) / 2)
+        if left > 0:
+            longest = min(longest, left / 4)  # several tries still fit into what is left
+        return replace(
+            self,
+            backoff=now + luck * longest,
+            retry_after=self.retry_after
+            if error.retry_after is None
+            else max(self.retry_after, now + error.retry_after),
+            probe=now + PROBE_PAUSE if isinstance(error, ConfigurationError) else _NEVER,
+            failures=self.failures + 1,
+            last_error=error,
+        )

@@ -1,0 +1,139 @@
+"""The protocol between a renewal and the place where tokens are kept.
+
+What a store promises, and nothing beyond it:
+
+- Each change of one key is atomic, and durable (if `durable`) before the call returns.
+- The generation of a key never goes back and never restarts, not even through `forget`.
+- Every reading carries the store's own time, so that hosts whose clocks differ agree on leases and expiry.
+
+The caller decides; the store compares. It never computes a generation, a deadline or a state.
+"""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.oauth.token import Token
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is kept of one identity. Times are seconds of the store's clock.
+
+    Attributes:
+        generation: Grows by one with each change of the token.
+        token: None is a tombstone: there was one, and it was revoked or forgotten.
+        issued_at: When the token was asked for.
+        expires_at: When it expires.
+        cause: Why its refresh token is dead, once Zoom has said so; None while it may be used.
+    """
+
+    generation: int
+    token: Token | None
+    issued_at: float
+    expires_at: float
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """The note "I am about to spend the refresh token of this generation", not yet followed by a result."""
+
+    holder: str
+    generation: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One look at a key.
+
+    Attributes:
+        record: What is kept, or None if there never was anything.
+        now: The store's time of this look, in seconds.
+        lease_left: Seconds for which *another* holder may still exchange; 0 if nobody does.
+        intents: Notes without a result, the reader's own among them.
+    """
+
+    record: Record | None
+    now: float
+    lease_left: float = 0.0
+    intents: tuple[Intent, ...] = ()
+
+    @property
+    def generation(self) -> int:
+        """The generation of the record; 0 if there never was one."""
+        return 0 if self.record is None else self.record.generation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The lease is ours and our intent is written. `reading` is authoritative; its intents are the earlier ones."""
+
+    reading: Reading
+
+
+class Store(Protocol):
+    """A place for tokens. `holder` names one manager: a lease belongs to it, and `begin` is re-entrant for it.
+
+    Any method but `__aenter__` may raise anything when the store is down; what is raised counts as "not known to be
+    done". Cancelling a call leaves either the old or the new content, whole.
+    """
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is kept survives the end of this process."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Count one more user. Does no I/O, so that an application starts while the store is down."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Count one user less; the last one closes the connections. The store may be entered again."""
+        ...
+
+    async def peek(self, key: str) -> Reading:
+        """Look, without taking part. The answer may lag behind `begin`."""
+        ...
+
+    async def begin(
+        self, key: str, generation: int, holder: str, lease: float, *, supersede: bool = False
+    ) -> Begun | Reading:
+        """Take the lease and write the intent in one step, if the record still has `generation`.
+
+        Args:
+            key: Whose token it is.
+            generation: What the caller believes to be current; 0 if it saw nothing.
+            holder: Who asks.
+            lease: For how many seconds.
+            supersede: Whether a lease of another holder is taken over: a new authorization outranks a renewal.
+
+        Returns:
+            `Begun` if the lease is the caller's now; else what is there instead. Both are authoritative.
+        """
+        ...
+
+    async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:
+        """Keep `record` if the generation is still `sent`; clear lease and intents. The lease need not be held."""
+        ...
+
+    async def condemn(self, key: str, generation: int, cause: str) -> None:
+        """Note that the refresh token of `generation`, if that is current, is dead. The generation stays."""
+        ...
+
+    async def release(self, key: str, holder: str, *, doubt: bool) -> None:
+        """Give the lease back, if it is the holder's; drop its intent, unless the outcome is in doubt."""
+        ...
+
+    async def wait(self, key: str, generation: int, timeout: float) -> None:
+        """Return when something about `key` may have changed, after `timeout` seconds at the latest."""
+        ...
+
+    async def forget(self, key: str) -> None:
+        """Leave a tombstone of the next generation; clear lease and intents."""
+        ...

@@ -1,0 +1,80 @@
+"""An event loop on which a day passes in milliseconds, and a clock to turn by hand."""
+
+import asyncio
+import selectors
+from collections.abc import Callable
+
+DEADLOCK_AFTER = 5.0
+"""Real seconds without a timer, a socket or a thread that could wake the loop."""
+
+
+class _LeapingSelector(selectors.DefaultSelector):
+    """Where a selector would block until a timer is due, it moves the clock instead."""
+
+    def __init__(self, grace: float) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._grace = grace
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            if not (ready := super().select(DEADLOCK_AFTER)):
+                raise RuntimeError("deadlock: nothing can wake this loop")
+            return ready
+        if not (ready := super().select(min(timeout, self._grace))):
+            self.now += timeout
+        return ready
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop that leaps over waiting: `asyncio.sleep(3600)` takes no time, `loop.time()` shows that it did.
+
+    Args:
+        grace: Real seconds that sockets and threads get before time leaps; 0 is right for sockets on this loop.
+    """
+
+    def __init__(self, grace: float = 0.0) -> None:
+        self._leaping = _LeapingSelector(grace)
+        super().__init__(self._leaping)
+        # A nanosecond is lost in the float of half a year: the loop would spin before the timer's moment.
+        self._clock_resolution = 1e-6
+
+    def time(self) -> float:
+        """Return the virtual time, in seconds from the making of the loop."""
+        return self._leaping.now
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass as if a callback had blocked the loop for that long."""
+        self._leaping.now += seconds
+
+
+class ManualClock:
+    """A `Clock` that goes only where it is told to, or follows a loop and can be pushed beyond it.
+
+    Args:
+        follow: What its seconds follow, for example `asyncio.get_running_loop().time`; None: nothing.
+        wall: The wall clock at the start, in seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, follow: Callable[[], float] | None = None, *, wall: float = 1_790_000_000.0) -> None:
+        self._follow = follow or (lambda: 0.0)
+        self._ahead = 0.0
+        self._wall = wall
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._follow() + self._ahead
+
+    def time(self) -> float:
+        """Return the wall clock."""
+        return self._wall + self.monotonic()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: for a loop that is followed, as if the host had been suspended."""
+        if seconds < 0:
+            raise ValueError("a monotonic clock never goes back: use step_wall() for the wall clock")
+        self._ahead += seconds
+
+    def step_wall(self, seconds: float) -> None:
+        """Set the wall clock forward or back, as a person or NTP does; nothing else notices."""
+        self._wall += seconds
