@@ -189,7 +189,7 @@ class Announcer:
         except Exception as error:  # noqa: BLE001 -- whatever it raises, the renewal goes on
             if index not in self._muted:
                 self._muted.add(index)
-                _log.error(  # noqa: TRY400 -- its traceback would show locals, and the event with them
+                _log.error(
                     "observer %d failed on %s with %s; further failures of it are not logged",
                     index,
                     type(event).__name__,

@@ -76,7 +76,7 @@ class RenewalPolicy:
     def floor(self, rejections: int) -> float:
         """Return the pause after the arrival of a token, when `rejections` in a row were reported by callers."""
         doublings = min(max(rejections - 1, 0), 10)
-        return self.min_interval * min(LONGEST_FLOOR, 2**doublings)
+        return self.min_interval * min(LONGEST_FLOOR, 1 << doublings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Restraint:
             luck: A random number in [0, 1).
             left: Seconds that a held token has left; 0 without one.
         """
-        longest = min(LONGEST_BACKOFF, 2 ** min(self.failures, 10) / 2)
+        longest = min(LONGEST_BACKOFF, (1 << min(self.failures, 10)) / 2)
         if left > 0:
             longest = min(longest, left / 4)  # several tries still fit into what is left
         return replace(
