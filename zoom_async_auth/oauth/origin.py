@@ -1,0 +1,41 @@
+"""The origin of a URL (RFC 6454), if secrets may go there: https, or http to this very host."""
+
+import re
+
+from zoom_async_auth.errors import ConfigurationError
+
+# An allow-list of characters: user info, backslashes, blanks and controls, on which parsers disagree, match nothing.
+_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>[a-z0-9](?:[a-z0-9.\-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<rest>(?:[/?#][!-\[\]-~]*)?)",
+    re.ASCII | re.IGNORECASE,
+)
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_LAST_PORT = 65535
+
+
+def safe_origin(url: str) -> str | None:
+    """Return `scheme://host[:port]` in lower case without a default port, or None if no secret may go there."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        return None
+    scheme, host = match["scheme"].lower(), match["host"].lower()
+    port = int(match["port"] or _DEFAULT_PORTS[scheme])
+    if port > _LAST_PORT or (scheme == "http" and host not in _LOOPBACK):
+        return None
+    return f"{scheme}://{host}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{host}:{port}"
+
+
+def require_base_url(base_url: str) -> str:
+    """Return the origin that `base_url` is.
+
+    Raises:
+        ConfigurationError: It is not https (loopback excepted), or it is more than an origin.
+    """
+    origin, match = safe_origin(base_url), _URL.fullmatch(base_url)
+    if origin is None or match is None or match["rest"] not in {"", "/"}:
+        raise ConfigurationError("base_url must be https://host[:port] without a path; http is for loopback only")
+    return origin
