@@ -165,7 +165,9 @@ class AiohttpTransport:
     def __init__(
         self, *, proxy: str | None = None, ssl_context: ssl.SSLContext | None = None, trust_env: bool = False
     ) -> None:
-        if ssl_context is not None and not (ssl_context.verify_mode is ssl.CERT_REQUIRED and ssl_context.check_hostname):
+        if ssl_context is not None and not (
+            ssl_context.verify_mode is ssl.CERT_REQUIRED and ssl_context.check_hostname
+        ):
             raise ConfigurationError("ssl_context must verify certificates and host names: there is no way around it")
         self._proxy = proxy
         self._ssl_context = ssl_context

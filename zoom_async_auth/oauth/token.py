@@ -45,7 +45,8 @@ class Token:
         access_token: What goes behind "Bearer ". Opaque: claims inside it are never looked at.
         refresh_token: Buys the next token, once. None for an app's own grants.
         token_type: Always "bearer".
-        expires_in: Its lifetime in seconds when it was issued, counted from before the request was sent.
+        expires_in: Its lifetime in seconds when it was issued, counted from before the request was
+            sent; 0 for one that was imported after its expiry.
         scope: What it may do; empty if Zoom did not say.
         api_url: The origin of the API for this account, without a path, or None.
         assumed: Names of the fields that Zoom left out and that got their default.
@@ -61,8 +62,8 @@ class Token:
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
-        if not (math.isfinite(self.expires_in) and self.expires_in > 0):
-            raise ConfigurationError("expires_in must be a positive number of seconds")
+        if not (math.isfinite(self.expires_in) and self.expires_in >= 0):
+            raise ConfigurationError("expires_in must be a number of seconds, 0 or more")
 
 
 @secretive

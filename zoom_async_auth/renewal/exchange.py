@@ -1,0 +1,439 @@
+"""The way of every renewal through a store: peek, begin, exchange, commit.
+
+    look        a newer token is there                        adopt it, send nothing
+    begin       somebody else has the lease, or was faster    wait, look again
+                the store is down                             an app's token: get one for this process alone
+                                                              a person's: fail, spend nothing
+    exchange    Zoom refuses the refresh token                believed only if nobody else may be spending it
+                no answer                                     the intent stays: the same refresh token is tried again
+    commit      the generation that was sent is still there   done; only now anybody sees the token
+                it is not                                     a new authorization outranks ours: drop it
+                the store fails                               the token is served, and kept as `pending` until stored
+
+Errors are returned, never raised: the frames here hold secrets, and a traceback shows frames.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zoom_async_auth import events
+from zoom_async_auth.endpoint import Endpoint
+from zoom_async_auth.errors import (
+    AuthorizationRequiredError,
+    ManagerClosedError,
+    StoreError,
+    TokenUnavailableError,
+    ZoomAuthError,
+)
+from zoom_async_auth.oauth.credentials import Credentials, own_grant
+from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
+from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.renewal.held import Held, arrived
+from zoom_async_auth.renewal.ledger import Ledger, Look
+from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.stores.base import Reading, Record, Store
+
+# Bounds for loops that end long before, unless a store or a clock is broken.
+_ROUNDS = 100
+_NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What all identities of one client share."""
+
+    credentials: Credentials
+    endpoint: Endpoint
+    store: Store
+    holder: str
+    policy: RenewalPolicy
+    now: Callable[[], float]
+    wall: Callable[[], float]
+    random: Callable[[], float]
+    announce: Callable[[events.Event], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A token that arrived and is not stored yet: its refresh token lives in this process alone."""
+
+    sent: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    """Zoom refused the refresh token of this generation: it is not sent again."""
+
+    generation: int
+    error: AuthorizationRequiredError
+
+
+class Exchange:
+    """One identity's renewals, one at a time.
+
+    Attributes:
+        key: Names the identity in events.
+        pending: What could not be stored yet.
+        writer: The task that is between `begin` and `commit`; closing lets it finish.
+        closed: Set once: nothing new is sent.
+    """
+
+    __slots__ = (
+        "_app_grant",
+        "_doubtful",
+        "_ledger",
+        "_lock",
+        "_means",
+        "_policy",
+        "_refused",
+        "closed",
+        "key",
+        "pending",
+        "writer",
+    )
+
+    def __init__(self, means: Means, *, key: str, store_key: str) -> None:
+        self._means = means
+        self._policy = means.policy
+        self._app_grant: AppGrant | None = own_grant(means.credentials)
+        self._ledger = Ledger(means.store, key=store_key, holder=means.holder, policy=means.policy, now=means.now)
+        self._lock = asyncio.Lock()
+        self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
+        self._refused: _Refused | None = None
+        self.key = key
+        self.pending: Pending | None = None
+        self.writer: asyncio.Task[Any] | None = None
+        self.closed = False
+
+    async def renew(self, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError:
+        """Return a token other than `ours`: the store's if it has one, else a new one from Zoom.
+
+        Args:
+            ours: The token that we have, or had.
+            trusted: Whether nobody rejected it.
+            forced: Whether a refresh token that is noted as dead is tried once more.
+        """
+        if self.pending is not None:
+            failure = await self.settle()
+            if failure is not None and self._app_grant is None:
+                return failure  # the refresh token that would be spent is known to this process alone
+
+        give_up_at = self._means.now() + (
+            self._policy.lease if self._app_grant is None else self._policy.attempt_timeout
+        )
+        seen = await self._ledger.peek()
+        for _ in range(_ROUNDS):
+            if isinstance(seen, StoreError):
+                return seen if self._app_grant is None else await self._mint_alone(ours, self._app_grant, seen)
+            if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
+                return self._adopt(better)
+            if (hopeless := self._hopeless(seen, forced=forced)) is not None:
+                return hopeless
+            if (busy := seen.reading.lease_left) > 0:
+                if (left := give_up_at - self._means.now()) <= 0:
+                    if self._app_grant is not None:
+                        return await self._mint_alone(ours, self._app_grant, None)
+                    return TokenUnavailableError("another process is renewing, and takes long", retry_after=busy)
+                await self._ledger.wait(seen.reading.generation, min(busy, left))
+            outcome = await self._attempt(seen.reading.generation, forced=forced)
+            if not isinstance(outcome, Look | StoreError):
+                return outcome
+            seen = outcome
+        return TokenUnavailableError("the stored token changes all the time: who else writes this key?")
+
+    async def settle(self) -> StoreError | None:
+        """Store the pending token, if there is one."""
+        async with self._writing():
+            pending = self.pending
+            if pending is None:
+                return None
+            stored = await self._ledger.commit(pending.sent, pending.record)
+            if isinstance(stored, StoreError):
+                return stored
+            self.pending = None
+            if stored or await self._is_stored(pending.sent, pending.record):
+                self._announce(events.CommitRecovered(key=self.key, generation=pending.record.generation))
+            else:
+                await self._drop_late(pending.sent, pending.record)
+            return None
+
+    async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
+        """Start a new chain of tokens from a grant, or from tokens that another program got.
+
+        Outranks a renewal of another process. If Zoom refuses the grant all stays as it was.
+        """
+        async with self._writing():
+            if self.closed:
+                return ManagerClosedError("the manager was closed before anything was sent")
+            seen = await self._begin_anew()
+            if isinstance(seen, ZoomAuthError):
+                return seen
+            sent_at = self._means.now()
+            if isinstance(grant, StoredToken):
+                token: Token | ZoomAuthError = _imported(grant, wall=self._means.wall())
+            else:
+                token = await self._means.endpoint.exchange(grant)
+            if isinstance(token, ZoomAuthError):
+                await self._release(seen)
+                return token
+            held = await self._keep_authorized(seen, token, sent_at)
+            self._announce(events.Authorized(key=self.key, generation=held.generation))
+            return held
+
+    async def revoke(self) -> ZoomAuthError | None:
+        """Have Zoom kill the token, then forget it. On failure all stays as it was."""
+        async with self._writing():
+            if self.closed:
+                return ManagerClosedError("the manager was closed before anything was sent")
+            seen = await self._begin_anew()
+            if isinstance(seen, ZoomAuthError):
+                return seen
+            record = seen.reading.record if self.pending is None else self.pending.record
+            if record is not None and record.token is not None:
+                failure = await self._means.endpoint.revoke(record.token.access_token)
+                if failure is not None:
+                    await self._release(seen)
+                    return failure
+            failure = await self._ledger.forget()
+            if failure is not None:
+                return failure
+            self.pending, self._refused, self._doubtful = None, None, None
+            self._announce(events.TokenRevoked(key=self.key))
+            return None
+
+    # From begin to commit: nobody cancels this.
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        async with self._lock:
+            self.writer = asyncio.current_task()
+            try:
+                yield
+            finally:
+                self.writer = None
+
+    async def _attempt(self, generation: int, *, forced: bool) -> Held | ZoomAuthError | Look:
+        async with self._writing():
+            if self.closed:
+                return ManagerClosedError("the manager was closed before anything was sent")
+            seen = await self._ledger.begin(generation)
+            if isinstance(seen, StoreError) or not seen.begun:
+                return seen
+            grant = self._grant(seen, forced=forced)
+            if isinstance(grant, ZoomAuthError):
+                await self._release(seen)
+                return grant
+            if self._refused is not None and self._refused.generation == generation and not forced:
+                return await self._bury(seen, self._refused.error)
+            if seen.before + self._policy.lease - self._means.now() < self._policy.attempt_timeout:
+                await self._release(seen)  # the host slept, or the store was slow: the lease does not cover a request
+                return seen
+            sent_at = self._means.now()
+            answer = await self._means.endpoint.exchange(grant)
+            if isinstance(answer, Token):
+                return await self._keep_renewed(seen, answer, sent_at)
+            return await self._failed(seen, answer)
+
+    def _grant(self, seen: Look, *, forced: bool) -> Grant | ZoomAuthError:
+        if self._app_grant is not None:
+            return self._app_grant
+        if (hopeless := self._hopeless(seen, forced=forced)) is not None:
+            return hopeless
+        record = seen.reading.record
+        if record is None or record.token is None or record.token.refresh_token is None:
+            return AuthorizationRequiredError("the stored token cannot be renewed: the person has to authorize again")
+        # Whoever wrote that intent may be about to store the next token. While ours lives there is time to wait for it.
+        doubt = self._ledger.foreign_doubt(seen)
+        held = seen.held(self._policy, luck=0.0)
+        left = 0.0 if held is None else held.withheld_at - self._means.now()
+        if (pause := min(doubt, left)) > 0:
+            return TokenUnavailableError("another process sent the refresh token and has no answer", retry_after=pause)
+        return RefreshTokenGrant(refresh_token=record.token.refresh_token)
+
+    async def _failed(self, seen: Look, error: ZoomAuthError) -> ZoomAuthError | Look:
+        generation = seen.reading.generation
+        if error.in_doubt and self._app_grant is None:
+            self._doubtful = generation
+        if not isinstance(error, AuthorizationRequiredError) or self._app_grant is not None:
+            await self._release(seen)
+            return error
+        self._refused = _Refused(generation=generation, error=error)
+        again = await self._ledger.begin(generation)
+        if isinstance(again, StoreError) or not again.begun:
+            return again  # somebody else moved on: that token is the one to have
+        return await self._bury(again, error)
+
+    async def _bury(self, seen: Look, error: AuthorizationRequiredError) -> ZoomAuthError:
+        """Declare the refresh token dead, unless somebody else may have spent it and be about to store the next."""
+        if (doubt := self._ledger.foreign_doubt(seen)) > 0:
+            await self._release(seen)
+            return TokenUnavailableError(
+                "the refresh token is spent, perhaps by another process that has yet to store the next one",
+                error=error.error,
+                reason=error.reason,
+                status=error.status,
+                retry_after=doubt,
+            )
+        generation = seen.reading.generation
+        failure = await self._ledger.condemn(generation, error.error or "invalid_grant")
+        if failure is not None:
+            return failure
+        lost = self._doubtful == generation or self._ledger.was_foreign(seen)
+        self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
+        return error
+
+    async def _keep_renewed(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError | Look:
+        old = seen.reading.record
+        if token.refresh_token is None and self._app_grant is None and old is not None and old.token is not None:
+            token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
+        sent = seen.reading.generation
+        record = self._record(seen, token, sent_at, generation=sent + 1)
+        held = self._arrived(token, sent_at, generation=sent + 1)
+        stored = await self._ledger.commit(sent, record)
+        if stored is False and not await self._is_stored(sent, record):
+            await self._drop_late(sent, record)
+            return await self._ledger.peek()
+        self._took_effect(held, record, sent=sent, stored=stored)
+        self._announce(events.TokenRenewed(key=self.key, generation=held.generation, expires_in=token.expires_in))
+        return held
+
+    async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held:
+        stored: bool | StoreError = False
+        for _ in range(_ROUNDS):
+            sent = seen.reading.generation
+            record = self._record(seen, token, sent_at, generation=sent + 1)
+            held = self._arrived(token, sent_at, generation=sent + 1)
+            stored = await self._ledger.commit(sent, record)
+            if stored is not False or await self._is_stored(sent, record):
+                break
+            moved = await self._ledger.begin(sent, supersede=True)  # a renewal came in between: ours outranks it
+            if isinstance(moved, StoreError):
+                stored = moved
+                break
+            seen = moved
+        self._took_effect(held, record, sent=sent, stored=stored)
+        return held
+
+    async def _mint_alone(self, ours: Held | None, grant: AppGrant, why: StoreError | None) -> Held | ZoomAuthError:
+        """Get an app's token for this process, past the store: nothing is spent by it. It is offered to the store."""
+        async with self._writing():
+            if self.closed:
+                return ManagerClosedError("the manager was closed before anything was sent")
+            sent_at = self._means.now()
+            token = await self._means.endpoint.exchange(grant)
+            if isinstance(token, ZoomAuthError):
+                return token
+            sent = 0 if ours is None else ours.generation
+            held = self._arrived(token, sent_at, generation=sent + 1)
+            if why is not None:
+                wall = self._means.wall()  # the store's clock is out of reach
+                seen = Look(
+                    reading=Reading(record=None, now=wall), before=sent_at, after=self._means.now(), begun=False
+                )
+                self.pending = Pending(sent=sent, record=self._record(seen, token, sent_at, generation=sent + 1))
+            self._announce(events.StoreBypassed(key=self.key, error=why))
+            self._announce(events.TokenRenewed(key=self.key, generation=sent + 1, expires_in=token.expires_in))
+            return held
+
+    # What the steps above are made of.
+
+    def _adoptable(self, seen: Look, ours: Held | None, *, trusted: bool) -> Held | None:
+        held = seen.held(self._policy, self._means.random())
+        if held is None or held.withheld_at <= self._means.now():
+            return None
+        if ours is None:
+            return held
+        if held.token.access_token == ours.token.access_token:
+            return None
+        lives_longer = self._app_grant is not None and (not trusted or held.expires_at > ours.expires_at)
+        return held if held.generation > ours.generation or lives_longer else None
+
+    def _adopt(self, held: Held) -> Held:
+        left = held.expires_at - self._means.now()
+        self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left))
+        return held
+
+    def _hopeless(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
+        record = seen.reading.record
+        if self._app_grant is not None:
+            return None
+        if record is None or record.token is None:
+            return AuthorizationRequiredError(_NOT_AUTHORIZED)
+        if record.cause is not None and not forced:
+            return AuthorizationRequiredError(
+                "the stored authorization is dead: the person has to authorize the app again", error=record.cause
+            )
+        return None
+
+    async def _begin_anew(self) -> Look | ZoomAuthError:
+        """Take the lease whoever has it, on whatever generation there is."""
+        seen = await self._ledger.peek()
+        for _ in range(_ROUNDS):
+            if isinstance(seen, StoreError) or seen.begun:
+                return seen
+            seen = await self._ledger.begin(seen.reading.generation, supersede=True)
+        return StoreError("the stored token changes all the time: who else writes this key?")
+
+    async def _release(self, seen: Look) -> None:
+        await self._ledger.release(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)
+
+    async def _is_stored(self, sent: int, record: Record) -> bool:
+        """Tell whether a commit that failed had worked before, and only its answer was lost."""
+        seen = await self._ledger.begin(sent)
+        if isinstance(seen, StoreError) or seen.reading.record is None:
+            return False
+        kept = seen.reading.record
+        return kept.generation == record.generation and kept.token == record.token
+
+    async def _drop_late(self, sent: int, record: Record) -> None:
+        """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
+        seen = await self._ledger.begin(sent)
+        forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
+        revoked = False
+        if forgotten and record.token is not None:
+            revoked = await self._means.endpoint.revoke(record.token.access_token) is None
+        self._announce(events.LateTokenDropped(key=self.key, revoked=revoked))
+
+    def _took_effect(self, held: Held, record: Record, *, sent: int, stored: bool | StoreError) -> None:
+        self._refused, self._doubtful = None, None
+        self.pending = None
+        if isinstance(stored, StoreError):
+            self.pending = Pending(sent=sent, record=record)
+            self._announce(events.CommitFailed(key=self.key, generation=record.generation, error=stored))
+        if held.token.assumed:
+            self._announce(events.FieldsAssumed(key=self.key, fields=held.token.assumed))
+
+    def _record(self, seen: Look, token: Token, sent_at: float, *, generation: int) -> Record:
+        issued_at = seen.in_store_time(sent_at)
+        return Record(generation=generation, token=token, issued_at=issued_at, expires_at=issued_at + token.expires_in)
+
+    def _arrived(self, token: Token, sent_at: float, *, generation: int) -> Held:
+        return arrived(
+            token,
+            generation=generation,
+            sent_at=sent_at,
+            now=self._means.now(),
+            policy=self._policy,
+            luck=self._means.random(),
+        )
+
+    def _announce(self, event: events.Event) -> None:
+        self._means.announce(event)
+
+
+def _imported(stored: StoredToken, *, wall: float) -> Token:
+    """Return tokens of another program as if Zoom had just sent them."""
+    return Token(
+        access_token=stored.access_token,
+        refresh_token=stored.refresh_token,
+        expires_in=max(0.0, stored.expires_at - wall),
+        scope=stored.scope,
+        api_url=stored.api_url,
+    )

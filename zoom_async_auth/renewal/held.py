@@ -1,0 +1,78 @@
+"""A token as this process holds it: with the moments of its own clock at which it turns stale, is withheld, expires."""
+
+import math
+from dataclasses import dataclass, field
+
+from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.oauth.token import Token
+from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.stores.base import Record
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One token. All times are moments of the manager's clock, in seconds; never compared with another host's."""
+
+    token: Token
+    generation: int
+    arrived_at: float
+    stale_at: float
+    withheld_at: float
+    expires_at: float
+
+
+@secretive
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the hot path reads, swapped whole: the string to hand out, and until when."""
+
+    access_token: str = field(repr=False)
+    until: float
+
+
+NOTHING = Serving("", -math.inf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The same moment on two clocks: not after `local` on ours, the store says `store`."""
+
+    local: float
+    store: float
+
+
+def arrived(  # noqa: PLR0913 -- all are facts of one arrival
+    token: Token, *, generation: int, sent_at: float, now: float, policy: RenewalPolicy, luck: float
+) -> Held:
+    """Return a token that Zoom sent `now`, asked for at `sent_at`: its life is counted from before the request."""
+    return Held(
+        token=token,
+        generation=generation,
+        arrived_at=now,
+        stale_at=sent_at + policy.stale_at(token.expires_in, luck),
+        withheld_at=sent_at + policy.withheld_at(token.expires_in),
+        expires_at=sent_at + token.expires_in,
+    )
+
+
+def found(record: Record, *, seen: Moment, policy: RenewalPolicy, luck: float) -> Held | None:
+    """Return the token of a record that was read, in our time; None if it has none, or it has expired.
+
+    The store's clock may be stepped: a token never lives longer than its whole life from this look, and one from the
+    future is not believed.
+    """
+    lifetime = record.expires_at - record.issued_at
+    left = min(record.expires_at - seen.store, lifetime)
+    age = seen.store - record.issued_at
+    if record.token is None or left <= 0 or age < -policy.leeway:
+        return None
+    expires_at = seen.local + left
+    return Held(
+        token=record.token,
+        generation=record.generation,
+        arrived_at=seen.local - max(0.0, age),
+        stale_at=expires_at - (lifetime - policy.stale_at(lifetime, luck)),
+        withheld_at=expires_at - (lifetime - policy.withheld_at(lifetime)),
+        expires_at=expires_at,
+    )

@@ -1,0 +1,130 @@
+"""One key of the store, as a renewal sees it: every call ends in time, every failure is a `StoreError` that is returned."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+
+from zoom_async_auth.errors import StoreError
+from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.renewal.held import Held, Moment, found
+from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.stores.base import Begun, Reading, Record, Store
+
+_T = TypeVar("_T")
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A reading, and the moments of our clock between which the store took it.
+
+    Attributes:
+        reading: What the store said.
+        before: Our clock before the question.
+        after: Our clock after the answer.
+        begun: Whether the lease is ours.
+    """
+
+    reading: Reading
+    before: float
+    after: float
+    begun: bool
+
+    def held(self, policy: RenewalPolicy, luck: float) -> Held | None:
+        """Return the token that was found, in our time, if there is one that has not expired."""
+        if self.reading.record is None:
+            return None
+        seen = Moment(local=self.before, store=self.reading.now)
+        return found(self.reading.record, seen=seen, policy=policy, luck=luck)
+
+    def in_store_time(self, local: float) -> float:
+        """Return the store's time at a moment of our clock; too early rather than too late."""
+        return self.reading.now + (local - self.after)
+
+
+class Ledger:
+    """Asks the store about one key, on behalf of one holder."""
+
+    __slots__ = ("_holder", "_key", "_now", "_policy", "_store")
+
+    def __init__(self, store: Store, *, key: str, holder: str, policy: RenewalPolicy, now: Callable[[], float]) -> None:
+        self._store = store
+        self._key = key
+        self._holder = holder
+        self._policy = policy
+        self._now = now
+
+    async def peek(self) -> Look | StoreError:
+        """Look, without taking part."""
+        before = self._now()
+        reading = await self._ask(lambda: self._store.peek(self._key))
+        return reading if isinstance(reading, StoreError) else self._look(reading, before)
+
+    async def begin(self, generation: int, *, supersede: bool = False) -> Look | StoreError:
+        """Take the lease and write the intent, if the record still has `generation`; look, in any case."""
+        before = self._now()
+        answer = await self._ask(
+            lambda: self._store.begin(self._key, generation, self._holder, self._policy.lease, supersede=supersede)
+        )
+        return answer if isinstance(answer, StoreError) else self._look(answer, before)
+
+    async def commit(self, sent: int, record: Record) -> bool | StoreError:
+        """Keep `record`, if the generation is still `sent`."""
+        return await self._ask(lambda: self._store.commit(self._key, sent, record, self._holder))
+
+    async def condemn(self, generation: int, cause: str) -> StoreError | None:
+        """Note that the refresh token of `generation` is dead."""
+        return await self._ask(lambda: self._store.condemn(self._key, generation, cause))
+
+    async def release(self, *, doubt: bool) -> None:
+        """Give the lease back. If that fails it runs out by itself."""
+        await self._ask(lambda: self._store.release(self._key, self._holder, doubt=doubt))
+
+    async def wait(self, generation: int, timeout: float) -> None:
+        """Wait until something may have changed, `timeout` seconds at most."""
+        with anyio.move_on_after(timeout):
+            try:
+                await self._store.wait(self._key, generation, timeout)
+            except Exception:  # noqa: BLE001 -- only a hint: what matters is asked for afterwards
+                await anyio.sleep(timeout)
+
+    async def forget(self) -> StoreError | None:
+        """Leave a tombstone."""
+        return await self._ask(lambda: self._store.forget(self._key))
+
+    def foreign_doubt(self, look: Look) -> float:
+        """Return for how many seconds somebody else's unfinished spending still counts as under way."""
+        reading = look.reading
+        ends = [
+            intent.since + self._policy.doubt - reading.now
+            for intent in reading.intents
+            if intent.holder != self._holder and intent.generation == reading.generation
+        ]
+        return max(0.0, *ends) if ends else 0.0
+
+    def was_foreign(self, look: Look) -> bool:
+        """Tell whether somebody else ever began to spend this generation without a result."""
+        generation = look.reading.generation
+        return any(intent.holder != self._holder and intent.generation == generation for intent in look.reading.intents)
+
+    def _look(self, answer: Begun | Reading, before: float) -> Look:
+        begun = isinstance(answer, Begun)
+        return Look(
+            reading=answer.reading if isinstance(answer, Begun) else answer,
+            before=before,
+            after=self._now(),
+            begun=begun,
+        )
+
+    async def _ask(self, ask: Callable[[], Awaitable[_T]]) -> _T | StoreError:
+        failure = StoreError(f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?")
+        with anyio.move_on_after(self._policy.commit_timeout):
+            try:
+                return await ask()
+            except StoreError as known:
+                failure = known.copy()
+            except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
+                failure = StoreError(f"the store failed: {type(foreign).__name__}")
+        return failure
