@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -18,21 +17,18 @@ from zoom_async_auth.clock import Clock
 from zoom_async_auth.errors import ConfigurationError, TokenUnavailableError, ZoomAuthError
 from zoom_async_auth.oauth.credentials import Credentials
 from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.origin import require_base_url
+from zoom_async_auth.oauth.requests import Request, device_request, revoke_request, token_request
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.oauth.wire import (
     MAX_BODY,
     Answer,
     DeviceCode,
-    Request,
-    device_request,
     read_device_code,
     read_revocation,
     read_token,
-    revoke_request,
-    token_request,
 )
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 TLS_PAUSE = 60.0
 """Seconds before the next try when the server's certificate does not verify: that takes a person, or another network."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
@@ -60,27 +56,6 @@ class Transport(Protocol):
         ...
 
 
-def check_base_url(base_url: str) -> str:
-    """Return `base_url` without a trailing slash.
-
-    Raises:
-        ConfigurationError: It is not https (loopback excepted), or has more than scheme, host, port and path.
-    """
-    try:
-        parts = urlsplit(base_url)
-        host, port = parts.hostname, parts.port
-    except (ValueError, AttributeError, TypeError):
-        host, port = None, None
-        parts = urlsplit("")
-    if not host or port == 0 or not base_url.isascii() or any(character.isspace() for character in base_url):
-        raise ConfigurationError("base_url must be a URL such as https://zoom.us")
-    if parts.username is not None or parts.password is not None or "?" in base_url or "#" in base_url:
-        raise ConfigurationError("base_url must have neither user, query nor fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
-        raise ConfigurationError("base_url must be https: over http anybody on the way could read the client secret")
-    return base_url.rstrip("/")
-
-
 class Endpoint:
     """Zoom's OAuth endpoints, for one client. Each method sends one POST and returns what went wrong, if so.
 
@@ -93,7 +68,7 @@ class Endpoint:
         self, credentials: Credentials, *, base_url: str, transport: Transport, clock: Clock, attempt_timeout: float
     ) -> None:
         self._credentials = credentials
-        self._base_url = check_base_url(base_url)
+        self._base_url = require_base_url(base_url)
         self._transport = transport
         self._clock = clock
         self._attempt_timeout = attempt_timeout

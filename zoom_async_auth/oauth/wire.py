@@ -28,6 +28,8 @@ _ASSUMED_LIFETIME = 600.0
 _LONGEST_RETRY_AFTER = 3600.0
 _SHORTEST_INTERVAL = 1.0
 _OAUTH_ERROR_CODES = range(4700, 4800)
+_LONGEST_NUMBER = 20
+_LONGEST_USER_CODE = 64
 
 _ERROR_CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 5.2
 _SCOPE_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
@@ -88,7 +90,7 @@ def read_token(answer: Answer, request: Request, *, now: float) -> Token | ZoomA
     payload = _accepted(answer, request, now=now)
     if isinstance(payload, ZoomAuthError):
         return payload
-    refresh_token = _or_none(payload.get("refresh_token"))
+    refresh_token = payload.get("refresh_token") or None
     lifetime = _seconds(payload.get("expires_in"), default=_ASSUMED_LIFETIME)
     bad = [
         name
@@ -143,7 +145,135 @@ def read_device_code(answer: Answer, request: Request, *, now: float) -> DeviceC
 
 def read_revocation(answer: Answer, request: Request, *, now: float) -> ZoomAuthError | None:
     """Return None if the token is dead, or why that is not certain; arguments as for `read_token`."""
-    if _is_success(answer) and not answer.body.strip():  # RFC 7009, section 2.2: the status says it all
-        return None
+    if answer.status == HTTPStatus.OK and _parse(answer.body) is None:
+        return None  # RFC 7009, section 2.2: the status says it all
     payload = _accepted(answer, request, now=now)
     return payload if isinstance(payload, ZoomAuthError) else None
+
+
+def _accepted(answer: Answer, request: Request, *, now: float) -> dict[str, Any] | ZoomAuthError:
+    """Return the fields of an answer that grants what was asked for, or the error that it is."""
+    payload = _parse(answer.body)
+    success = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+    if success and payload is not None and "error" not in payload:
+        return payload
+    if success and payload is None:
+        failure: ZoomAuthError = TokenUnavailableError(
+            "the answer is no JSON object: is a proxy or a log-in page in the way?", in_doubt=True
+        )
+        return _detailed(failure, answer, request, {}, now=now)
+    fields = payload or {}
+    error, reason, code = fields.get("error"), fields.get("reason"), fields.get("code", fields.get("errorCode"))
+    failure = diagnose(
+        answer.status,
+        error=error if isinstance(error, str) else None,
+        reason=reason if isinstance(reason, str) else None,
+        code=_error_code(code) or _error_code(error),
+        personal=request.personal,
+    )
+    return _detailed(failure, answer, request, fields, now=now)
+
+
+def _unusable(answer: Answer, request: Request, fields: list[str], *, now: float) -> ZoomAuthError:
+    failure = TokenUnavailableError(f"the answer lacks what it must have, in {', '.join(fields)}", in_doubt=True)
+    return _detailed(failure, answer, request, {}, now=now)
+
+
+def _detailed(
+    failure: ZoomAuthError, answer: Answer, request: Request, fields: Mapping[str, Any], *, now: float
+) -> ZoomAuthError:
+    """Return the error with what helps to understand it, free of what was sent."""
+
+    def shown(text: object) -> str | None:
+        return presentable(text, request.secrets) if isinstance(text, str) else None
+
+    error = shown(fields.get("error"))
+    return failure.copy(
+        status=answer.status,
+        error=error if error is not None and _ERROR_CODE.fullmatch(error) else None,
+        reason=shown(fields.get("reason")),
+        tracking_id=shown(answer.header("x-zm-trackingid")),
+        retry_after=_retry_after(answer, now=now),
+    )
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that `body` is; None if it is anything else, or can be read in two ways."""
+    if len(body) > MAX_BODY:
+        return None
+    try:
+        payload = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError):  # also a BOM, a number of ten thousand digits, nesting without end
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _error_code(value: object) -> int | None:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    code = int(text) if re.fullmatch(r"[0-9]{4}", text, re.ASCII) else 0
+    return code if code in _OAUTH_ERROR_CODES else None
+
+
+def _seconds(value: object, *, default: float, longest: float = _LONGEST_LIFETIME) -> float | None:
+    """Return a positive duration, `default` if there is none, None if it is nonsense. Zoom sends strings, too."""
+    if value is None:
+        return default
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    return float(min(value, longest))
+
+
+def _retry_after(answer: Answer, *, now: float) -> float | None:
+    """Return the seconds that `Retry-After` asks for: as seconds, an HTTP date or ISO 8601 (Zoom sends that)."""
+    text = (answer.header("retry-after") or "").strip()
+    if len(text) <= _LONGEST_NUMBER and _SIGNED_DECIMAL.fullmatch(text):
+        wanted = float(text)
+    else:
+        moment = _date(text)
+        if moment is None:
+            return None
+        asked = _date((answer.header("date") or "").strip())  # of the same clock as `text`
+        wanted = moment - (now if asked is None else asked)
+    return min(max(0.0, wanted), _LONGEST_RETRY_AFTER)
+
+
+def _date(text: str) -> float | None:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def _scope(value: object) -> frozenset[str]:
+    names = value.split(" ") if isinstance(value, str) else []
+    return frozenset(name for name in names if _SCOPE_NAME.fullmatch(name))
+
+
+def _origin(value: object) -> str | None:
+    return safe_origin(value) if isinstance(value, str) else None
+
+
+def _is_bearer(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.lower() == "bearer")
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_USER_CODE and value.isprintable()

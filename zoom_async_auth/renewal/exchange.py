@@ -305,19 +305,21 @@ class Exchange:
         return held
 
     async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held:
-        stored: bool | StoreError = False
+        sent = seen.reading.generation
+        record = self._record(seen, token, sent_at, generation=sent + 1)
+        stored = await self._ledger.commit(sent, record)
         for _ in range(_ROUNDS):
-            sent = seen.reading.generation
-            record = self._record(seen, token, sent_at, generation=sent + 1)
-            held = self._arrived(token, sent_at, generation=sent + 1)
-            stored = await self._ledger.commit(sent, record)
             if stored is not False or await self._is_stored(sent, record):
                 break
-            moved = await self._ledger.begin(sent, supersede=True)  # a renewal came in between: ours outranks it
+            # A renewal came in between. Zoom has killed its token by now: ours outranks it.
+            moved = await self._ledger.begin(sent, supersede=True)
             if isinstance(moved, StoreError):
                 stored = moved
                 break
-            seen = moved
+            sent = moved.reading.generation
+            record = replace(record, generation=sent + 1)
+            stored = await self._ledger.commit(sent, record)
+        held = self._arrived(token, sent_at, generation=sent + 1)
         self._took_effect(held, record, sent=sent, stored=stored)
         return held
 
