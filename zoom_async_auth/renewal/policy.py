@@ -131,3 +131,11 @@ class Restraint:
             failures=self.failures + 1,
             last_error=error,
         )
+
+    def after_refusal(self, error: ZoomAuthError, *, look_at: float) -> "Restraint":
+        """Return what holds when only a person can help: nothing is sent, the store is looked at from `look_at` on."""
+        return Restraint(floor=look_at, retry_after=self.retry_after, last_error=error)
+
+    def raised(self, floor: float) -> "Restraint":
+        """Return the same with a later floor."""
+        return replace(self, floor=max(self.floor, floor))

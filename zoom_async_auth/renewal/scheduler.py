@@ -1,0 +1,81 @@
+"""One background task, one heap of deadlines, however many identities there are."""
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+
+LONGEST_SLICE = 30.0
+"""Seconds that are slept at most: the loop's timers stop while the host is suspended, the deadlines do not."""
+
+
+class Tended(Protocol):
+    """Something that wants attention at times. `due` is a moment of the scheduler's clock."""
+
+    @property
+    def due(self) -> float:
+        """When `tend` is to be called."""
+        ...
+
+    def tend(self) -> None:
+        """Do what is due, without waiting."""
+        ...
+
+
+class Scheduler:
+    """Calls `tend` when it is due.
+
+    Args:
+        now: The clock, in seconds.
+        restart_after: Seconds after which it goes on after a bug.
+        report: Told the class of the exception when that happens.
+    """
+
+    def __init__(self, now: Callable[[], float], *, restart_after: float, report: Callable[[str], None]) -> None:
+        self._now = now
+        self._restart_after = restart_after
+        self._report = report
+        self._heap: list[tuple[float, int, Tended]] = []
+        self._count = itertools.count()
+        self._earlier = asyncio.Event()
+
+    def plan(self, tended: Tended) -> None:
+        """Note that `tended.due` has changed. Earlier notes on it are void: they differ from `due`."""
+        if tended.due == math.inf:
+            return
+        heapq.heappush(self._heap, (tended.due, next(self._count), tended))
+        if self._heap[0][2] is tended:
+            self._earlier.set()
+
+    async def run_for_ever(self) -> None:
+        """Tend what is due, until cancelled; survive bugs of what is tended."""
+        while True:
+            try:
+                await self._run()
+            except Exception as bug:  # noqa: BLE001 -- without renewals the program stops an hour later
+                self._report(type(bug).__name__)
+            await anyio.sleep(self._restart_after)
+
+    async def _run(self) -> None:
+        while True:
+            self._earlier.clear()
+            self._tend_due()
+            pause = self._heap[0][0] - self._now() if self._heap else LONGEST_SLICE
+            with anyio.move_on_after(min(max(pause, 0.0), LONGEST_SLICE)):
+                await self._earlier.wait()
+
+    def _tend_due(self) -> None:
+        while self._heap and self._heap[0][0] <= self._now():
+            when, count, tended = self._heap[0]
+            if when == tended.due:
+                try:
+                    tended.tend()
+                except Exception:
+                    heapq.heapreplace(self._heap, (self._now() + self._restart_after, count, tended))
+                    raise
+            if self._heap[0][1] == count:
+                heapq.heappop(self._heap)

@@ -1,0 +1,270 @@
+"""One identity's current token, and the flight that brings the next one.
+
+    serving      what callers read: a string and a deadline, swapped whole
+    held         the token that it came from; stays when it is rejected, so that it is not adopted again
+    flight       a renewal in progress, or None
+    restraint    what holds the next request back; outlives flights
+
+Nothing else is remembered. Whether a token is fresh, whether anybody has authorized the app, whether a grant is dead:
+all of that follows from these four.
+"""
+
+import asyncio
+import hmac
+import math
+from collections.abc import Callable
+
+import anyio
+
+from zoom_async_auth import events
+from zoom_async_auth.errors import (
+    AuthorizationRequiredError,
+    ConfigurationError,
+    ManagerClosedError,
+    TokenUnavailableError,
+    ZoomAuthError,
+)
+from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.token import StoredToken
+from zoom_async_auth.renewal.exchange import Exchange, Means
+from zoom_async_auth.renewal.flight import Flight
+from zoom_async_auth.renewal.held import NOTHING, Held, Serving
+from zoom_async_auth.renewal.policy import LONGEST_FLOOR, STORE_POLL, Restraint
+
+# Bounds a loop that ends by its deadline long before, unless a clock is broken.
+_ATTEMPTS = 1000
+
+
+class Slot:
+    """One identity.
+
+    Args:
+        exchange: Its way through the store.
+        means: What all identities of the client share.
+        plan: Tells the scheduler when to call `tend`.
+    """
+
+    __slots__ = (
+        "_means",
+        "_nudged",
+        "_plan",
+        "_policy",
+        "_rejections",
+        "due",
+        "exchange",
+        "flight",
+        "held",
+        "restraint",
+        "serving",
+    )
+
+    def __init__(self, exchange: Exchange, means: Means, plan: "Callable[[Slot], None]") -> None:
+        self._means = means
+        self._policy = means.policy
+        self._plan = plan
+        self._nudged: asyncio.Event | None = None
+        self._rejections = 0
+        self.due = -math.inf
+        self.exchange = exchange
+        self.serving = NOTHING
+        self.held: Held | None = None
+        self.flight: Flight[Held] | None = None
+        self.restraint = Restraint()
+
+    # What callers do.
+
+    async def obtain(self) -> Held:
+        """Wait for a token that may be handed out.
+
+        Raises:
+            ZoomAuthError: Why there is none.
+        """
+        for _ in range(_ATTEMPTS):
+            flight = self.board()
+            held = await flight.wait()
+            # The loop may have stalled, or somebody rejected the token, before this task had its turn.
+            if self._is_served(held) or (self.exchange.closed and self._means.now() < held.withheld_at):
+                return held
+        raise TokenUnavailableError("each token had expired before it could be handed out: is the loop overloaded?")
+
+    def board(self, *, forced: bool = False) -> Flight[Held]:
+        """Return the flight that is in progress, or start one."""
+        flight = self.flight
+        if flight is None:
+            flight = Flight(timeout=self._policy.timeout, excuse=self._excuse, forced=forced)
+            self.flight = flight  # before the task: with eager tasks it runs at once
+            self._means.spawn(self._fly(flight))
+        elif forced and not flight.forced:
+            flight.forced = True
+            self._nudge()
+        return flight
+
+    def invalidate(self, access_token: str) -> bool:
+        """Stop serving `access_token`, if it is the one that is served; tell whether it was."""
+        held, now = self.held, self._means.now()
+        if held is None or self.serving is NOTHING:
+            return False
+        if not hmac.compare_digest(access_token.encode(), self.serving.access_token.encode()):
+            return False
+        if now - held.arrived_at >= LONGEST_FLOOR * self._policy.min_interval:
+            self._rejections = 0  # it was good for long: this is not the same trouble as before
+        self._rejections += 1
+        self.serving = NOTHING
+        self.restraint = self.restraint.raised(held.arrived_at + self._policy.floor(self._rejections))
+        self._means.announce(events.TokenRejected(key=self.exchange.key, generation=held.generation))
+        self._replan()
+        return True
+
+    async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
+        """Start a new chain of tokens."""
+        held = await self.exchange.authorize(grant)
+        if isinstance(held, Held):
+            self._publish(held)
+            if held.withheld_at <= self._means.now():
+                self.restraint = Restraint()  # imported after its expiry: renewed at once
+                self._replan()
+        return held
+
+    async def revoke(self) -> ZoomAuthError | None:
+        """Have Zoom kill the token, and forget it."""
+        failure = await self.exchange.revoke()
+        if failure is None:
+            self.held, self.serving = None, NOTHING
+            self._nudge()
+            # Nobody wants a token now; the next caller may.
+            self.due = math.inf
+        return failure
+
+    def close(self) -> None:
+        """Hand out nothing more, send nothing more; what sleeps wakes up."""
+        self.exchange.closed = True
+        self.serving = NOTHING
+        self._nudge()
+
+    # What the scheduler does.
+
+    def tend(self) -> None:
+        """Do what is due, in tasks of its own; plans the next time by itself."""
+        if self.flight is not None:
+            return
+        if self.exchange.pending is not None and self.serving is not NOTHING and not self._is_stale():
+            self._means.spawn(self._settle())
+        else:
+            self.board()
+
+    # The flight.
+
+    async def _fly(self, flight: Flight[Held]) -> None:
+        outcome: Held | ZoomAuthError | None = None
+        try:
+            await asyncio.sleep(0)  # who started this is not waiting yet; patience counts from then
+            outcome = await self._renew(flight)
+        except Exception as bug:  # noqa: BLE001 -- those who wait must hear of our own bugs
+            outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {type(bug).__name__}"))
+        finally:
+            self.flight = None
+            flight.land(outcome)
+            self._replan()
+
+    async def _renew(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+        """Try until there is a token, an error that waiting does not mend, or nobody who waits."""
+        before = self.held
+        for _ in range(_ATTEMPTS):
+            pause = self.restraint.next_attempt(forced=flight.forced) - self._means.now()
+            if pause > 0:
+                if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
+                    return self.restraint.last_error
+                if pause > flight.patience_left():
+                    return self._excuse()
+                await self._sleep(pause)
+                if self.exchange.closed:
+                    return None
+                if self.held is not before and self.held is not None and self._is_served(self.held):
+                    return self.held  # somebody authorized the app meanwhile
+                continue
+            outcome = await self._attempt(forced=flight.forced)
+            if isinstance(outcome, Held) or self.exchange.closed or not outcome.transient:
+                return outcome
+            if flight.patience_left() <= 0:
+                return outcome
+        return self._excuse()
+
+    async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError:
+        before = self.held
+        outcome = await self.exchange.renew(before, trusted=self.serving is not NOTHING, forced=forced)
+        if isinstance(outcome, ZoomAuthError):
+            return self._note_failure(outcome)
+        if self.held is not before and self.held is not None and self.held.generation > outcome.generation:
+            return self.held  # authorized anew while this one was on its way
+        if not self.exchange.closed:
+            self._publish(outcome)
+        return outcome
+
+    async def _settle(self) -> None:
+        failure = await self.exchange.settle()
+        if failure is not None:
+            self._note_failure(failure)
+        self._replan()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, in slices: the loop's timers stop while the host is suspended. A nudge ends it."""
+        self._nudged = asyncio.Event()
+        with anyio.move_on_after(min(seconds, STORE_POLL)):
+            await self._nudged.wait()
+        self._nudged = None
+
+    def _nudge(self) -> None:
+        if self._nudged is not None:
+            self._nudged.set()
+
+    # What follows from what.
+
+    def _publish(self, held: Held) -> None:
+        before, self.held = self.held, held
+        self.serving = NOTHING if self.exchange.closed else Serving(held.token.access_token, held.withheld_at)
+        self.restraint = self.restraint.after_success(held.arrived_at + self._policy.floor(self._rejections))
+        if before is not None and held.token.scope and (lost := before.token.scope - held.token.scope):
+            self._means.announce(events.ScopeShrunk(key=self.exchange.key, lost=lost))
+        self._nudge()
+        self._replan()
+
+    def _note_failure(self, error: ZoomAuthError) -> ZoomAuthError:
+        now = self._means.now()
+        news = type(self.restraint.last_error) is not type(error) or not isinstance(error, AuthorizationRequiredError)
+        if isinstance(error, AuthorizationRequiredError):
+            self.restraint = self.restraint.after_refusal(error, look_at=now + self._policy.min_interval)
+        elif not isinstance(error, ManagerClosedError):
+            left = 0.0 if self.held is None or self.serving is NOTHING else max(0.0, self.serving.until - now)
+            self.restraint = self.restraint.after_failure(error, now=now, luck=self._means.random(), left=left)
+        if news:  # an app that nobody authorized yet is told of once, not twice a minute
+            self._means.announce(events.RenewalFailed(key=self.exchange.key, error=error))
+        return error
+
+    def _excuse(self) -> ZoomAuthError:
+        """Say why there is no token yet, and when the next try is."""
+        pause = self.restraint.next_attempt() - self._means.now()
+        known = self.restraint.last_error
+        if known is not None:
+            return known.copy(retry_after=pause) if pause > 0 else known
+        if pause > 0:
+            return TokenUnavailableError(
+                "fresh tokens are rejected again and again: is the app active?", retry_after=pause
+            )
+        return TokenUnavailableError(f"no token within {self._policy.timeout:g} s: the renewal goes on")
+
+    def _is_served(self, held: Held) -> bool:
+        return self.serving.access_token is held.token.access_token and self._means.now() < self.serving.until
+
+    def _is_stale(self) -> bool:
+        return self.held is None or self.serving is NOTHING or self._means.now() >= self.held.stale_at
+
+    def _replan(self) -> None:
+        if self.exchange.closed:
+            return
+        if isinstance(self.restraint.last_error, AuthorizationRequiredError):
+            self.due = self._means.now() + STORE_POLL  # another process may get the person's authorization
+        elif self.held is None or self.serving is NOTHING or self.exchange.pending is not None:
+            self.due = self.restraint.next_attempt()
+        else:
+            self.due = max(self.held.stale_at, self.restraint.next_attempt())
+        self._plan(self)
