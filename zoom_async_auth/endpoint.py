@@ -15,7 +15,7 @@ import anyio
 
 from zoom_async_auth.clock import Clock
 from zoom_async_auth.errors import ConfigurationError, TokenUnavailableError, ZoomAuthError
-from zoom_async_auth.oauth.credentials import Credentials
+from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.requests import Request, device_request, revoke_request, token_request
@@ -30,7 +30,7 @@ from zoom_async_auth.oauth.wire import (
 )
 
 TLS_PAUSE = 60.0
-"""Seconds before the next try when the server's certificate does not verify: that takes a person, or another network."""
+"""Seconds before the next try when the server's certificate does not verify: that takes a person, or a network."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
 
@@ -102,6 +102,8 @@ class Endpoint:
 
     async def device_code(self) -> DeviceCode | ZoomAuthError:
         """Ask for a code that a person can type in elsewhere (RFC 8628, section 3.1)."""
+        if not isinstance(self._credentials, UserOAuth):
+            return ConfigurationError("a device code is for a person's authorization: it needs UserOAuth credentials")
         request = device_request(self._credentials)
         answer = await self._post(request)
         if isinstance(answer, ZoomAuthError):
@@ -208,7 +210,7 @@ def _translated(foreign: Exception) -> ZoomAuthError:
             return TokenUnavailableError("the proxy found no way to the token endpoint", status=status)
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return TokenUnavailableError(
-                f"no trusted connection to the token endpoint: {name}; is the certificate authority known to this host?",
+                f"no trusted connection to the token endpoint: {name}; is its certificate authority known here?",
                 retry_after=TLS_PAUSE,
             )
         case aiohttp.InvalidURL():

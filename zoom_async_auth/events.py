@@ -166,15 +166,16 @@ class Announcer:
 
     __slots__ = ("_context", "_loop", "_muted", "_observers")
 
-    def __init__(self, observers: Iterable[Observer], context: Context) -> None:
+    def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
-        self._context = context
+        self._context: Context | None = None
         self._muted: set[int] = set()
         self._loop: AbstractEventLoop | None = None
 
-    def bind(self, loop: AbstractEventLoop) -> None:
-        """Name the loop on which observers are called."""
+    def bind(self, loop: AbstractEventLoop, context: Context) -> None:
+        """Name the loop and the context in which observers are called."""
         self._loop = loop
+        self._context = context
 
     def __call__(self, event: Event) -> None:
         """Tell all observers, soon."""

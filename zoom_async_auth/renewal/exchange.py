@@ -112,6 +112,11 @@ class Exchange:
         self.writer: asyncio.Task[Any] | None = None
         self.closed = False
 
+    @property
+    def is_app(self) -> bool:
+        """Whether the app gets tokens in its own name, as many as it likes."""
+        return self._app_grant is not None
+
     async def renew(self, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError:
         """Return a token other than `ours`: the store's if it has one, else a new one from Zoom.
 
@@ -364,7 +369,7 @@ class Exchange:
 
     def _hopeless(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
         record = seen.reading.record
-        if self._app_grant is not None:
+        if self.is_app:
             return None
         if record is None or record.token is None:
             return AuthorizationRequiredError(_NOT_AUTHORIZED)

@@ -1,4 +1,4 @@
-"""One key of the store, as a renewal sees it: every call ends in time, every failure is a `StoreError` that is returned."""
+"""One key of the store, as a renewal sees it: every call ends in time, every failure is returned as a `StoreError`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -39,7 +39,9 @@ class Scheduler:
         self._now = now
         self._restart_after = restart_after
         self._report = report
-        self._heap: list[tuple[float, int, Tended]] = []
+        self._heap: list[
+            tuple[float, int, float, Tended]
+        ] = []  # when, a tie-breaker, the `due` that was planned for, whom
         self._count = itertools.count()
         self._earlier = asyncio.Event()
 
@@ -47,8 +49,8 @@ class Scheduler:
         """Note that `tended.due` has changed. Earlier notes on it are void: they differ from `due`."""
         if tended.due == math.inf:
             return
-        heapq.heappush(self._heap, (tended.due, next(self._count), tended))
-        if self._heap[0][2] is tended:
+        self._push(tended.due, tended.due, tended)
+        if self._heap[0][3] is tended:
             self._earlier.set()
 
     async def run_for_ever(self) -> None:
@@ -70,12 +72,14 @@ class Scheduler:
 
     def _tend_due(self) -> None:
         while self._heap and self._heap[0][0] <= self._now():
-            when, count, tended = self._heap[0]
-            if when == tended.due:
-                try:
-                    tended.tend()
-                except Exception:
-                    heapq.heapreplace(self._heap, (self._now() + self._restart_after, count, tended))
-                    raise
-            if self._heap[0][1] == count:
-                heapq.heappop(self._heap)
+            _, _, planned, tended = heapq.heappop(self._heap)
+            if planned != tended.due:
+                continue  # it was planned anew since
+            try:
+                tended.tend()
+            except Exception:
+                self._push(self._now() + self._restart_after, planned, tended)
+                raise
+
+    def _push(self, when: float, planned: float, tended: Tended) -> None:
+        heapq.heappush(self._heap, (when, next(self._count), planned, tended))

@@ -19,7 +19,6 @@ import anyio
 from zoom_async_auth import events
 from zoom_async_auth.errors import (
     AuthorizationRequiredError,
-    ConfigurationError,
     ManagerClosedError,
     TokenUnavailableError,
     ZoomAuthError,
@@ -131,8 +130,10 @@ class Slot:
         if failure is None:
             self.held, self.serving = None, NOTHING
             self._nudge()
-            # Nobody wants a token now; the next caller may.
-            self.due = math.inf
+            self.restraint = Restraint(floor=self.restraint.floor, retry_after=self.restraint.retry_after)
+            # An app could get the next token, but nobody wants one now. A person may authorize it anew, elsewhere.
+            self.due = math.inf if self.exchange.is_app else self._means.now() + STORE_POLL
+            self._plan(self)
         return failure
 
     def close(self) -> None:

@@ -1,0 +1,467 @@
+"""`TokenManager`: a valid token for one identity, from `start()` to `aclose()`.
+
+Read this first, then `renewal/slot.py` (one token and its successor), then `renewal/exchange.py` (the way through the
+store). The life of a manager goes one way: new, open, closed.
+"""
+
+import asyncio
+import logging
+import os
+import random as random_
+import secrets
+import unicodedata
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextvars import Context, copy_context
+from hashlib import sha256
+from types import TracebackType
+from typing import Any, Self, TypeVar, assert_never
+
+import aiohttp
+from yarl import URL
+
+from zoom_async_auth import events
+from zoom_async_auth.bearer import BearerMiddleware, may_carry_bearer, origin_of
+from zoom_async_auth.clock import Clock, SystemClock
+from zoom_async_auth.endpoint import AiohttpTransport, Endpoint, Transport
+from zoom_async_auth.errors import (
+    ConfigurationError,
+    ManagerClosedError,
+    MisuseError,
+    TokenUnavailableError,
+    ZoomAuthError,
+)
+from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer, UserOAuth
+from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.origin import require_base_url
+from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.renewal.exchange import Exchange, Means
+from zoom_async_auth.renewal.health import Health, health_of
+from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.renewal.scheduler import Scheduler
+from zoom_async_auth.renewal.slot import Slot
+from zoom_async_auth.stores.base import Store
+from zoom_async_auth.stores.memory import MemoryStore
+
+ZOOM = "https://zoom.us"
+_API_OF = {ZOOM: "https://api.zoom.us", "https://zoomgov.com": "https://api.zoomgov.com"}
+_LONGEST_KEY = 200
+
+_log = logging.getLogger("zoom_async_auth")
+_T = TypeVar("_T")
+
+OnUncommitted = Callable[[str, Token], None]
+
+
+class TokenManager:
+    """Keeps one identity supplied with a valid access token.
+
+    Opening sends nothing and waits for nothing: the first token is fetched in the background. A manager belongs to the
+    event loop and the process that opened it.
+
+    Args:
+        credentials: What the app is registered with.
+        store: Where tokens are kept and shared; None: in the memory of this manager.
+        key: Whose token it is, if a store has several of one app: 1 to 200 characters, no secret. None: "default".
+        policy: When to renew, and how long to wait.
+        base_url: Zoom's, or that of another server with `/oauth/token`; https, loopback excepted.
+        transport: Sends the requests; None: aiohttp with a private session.
+        observers: Called with each event, see `events`.
+        on_uncommitted: Called while closing with the key and a token that could not be stored, for a last rescue.
+        clock: Where time comes from.
+        random: Returns a number in [0, 1), to spread the renewals of many processes.
+
+    Raises:
+        ConfigurationError: An argument that cannot work; the message says what to do.
+    """
+
+    def __init__(  # noqa: PLR0913 -- each with a default that suits most
+        self,
+        credentials: Credentials,
+        *,
+        store: Store | None = None,
+        key: str | None = None,
+        policy: RenewalPolicy | None = None,
+        base_url: str = ZOOM,
+        transport: Transport | None = None,
+        observers: Iterable[events.Observer] = (),
+        on_uncommitted: OnUncommitted | None = None,
+        clock: Clock | None = None,
+        random: Callable[[], float] = random_.random,
+    ) -> None:
+        clock = clock or SystemClock()
+        policy = policy or RenewalPolicy()
+        self._base_url = require_base_url(base_url)
+        self._policy = policy
+        self._now = clock.monotonic
+        self._store = MemoryStore(clock=clock) if store is None else store
+        self._is_person = isinstance(credentials, UserOAuth)
+        self._on_uncommitted = on_uncommitted
+        self._key = _require_key(key)
+        self._endpoint = Endpoint(
+            credentials,
+            base_url=self._base_url,
+            transport=AiohttpTransport() if transport is None else transport,
+            clock=clock,
+            attempt_timeout=policy.attempt_timeout,
+        )
+        self._announce = events.Announcer(observers)
+        self._scheduler = Scheduler(self._now, restart_after=policy.min_interval, report=self._report_crash)
+        means = Means(
+            credentials=credentials,
+            endpoint=self._endpoint,
+            store=self._store,
+            holder=secrets.token_hex(16),
+            policy=policy,
+            now=self._now,
+            wall=clock.time,
+            random=random,
+            announce=self._announce,
+            spawn=self._spawn,
+        )
+        exchange = Exchange(means, key=self._key, store_key=f"{namespace_of(credentials, self._base_url)}/{self._key}")
+        self._slot = Slot(exchange, means, self._scheduler.plan)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+        self._context: Context | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **options: Any) -> Self:  # noqa: ANN401 -- of __init__
+        """Return a manager for the server-to-server app that `ZOOM_ACCOUNT_ID`, `ZOOM_CLIENT_ID` and so on name.
+
+        Without `ZOOM_ACCOUNT_ID` it is a `ClientCredentials` app. `ZOOM_BASE_URL` is optional.
+
+        Raises:
+            ConfigurationError: A variable is missing, or its value cannot be right.
+        """
+        missing = [name for name in ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET") if not environ.get(name)]
+        if missing:
+            raise ConfigurationError(f"set {' and '.join(missing)}: see the app's credentials page at Zoom")
+        if base_url := environ.get("ZOOM_BASE_URL"):
+            options.setdefault("base_url", base_url)
+        client_id, client_secret = environ["ZOOM_CLIENT_ID"], environ["ZOOM_CLIENT_SECRET"]
+        try:
+            if account_id := environ.get("ZOOM_ACCOUNT_ID"):
+                credentials: Credentials = ServerToServer(
+                    account_id=account_id, client_id=client_id, client_secret=client_secret
+                )
+            else:
+                credentials = ClientCredentials(client_id=client_id, client_secret=client_secret)
+        except ConfigurationError as known:
+            failure = known.copy()
+        else:
+            return cls(credentials, **options)
+        del client_id, client_secret, account_id
+        raise failure
+
+    # Life: new, open, closed.
+
+    async def start(self) -> None:
+        """Start to renew in the background. Returns at once; `bearer()` waits for the first token.
+
+        Raises:
+            MisuseError: It was started before.
+        """
+        if self._supervisor is not None or self._closing.is_set():
+            raise MisuseError("a TokenManager can be opened only once: make a new one")
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self._context = copy_context()
+        self._announce.bind(self._loop, self._context)
+        opened = asyncio.Event()
+        self._supervisor = self._loop.create_task(
+            self._supervise(opened), name="zoom-async-auth", context=self._context
+        )
+        self._supervisor.add_done_callback(lambda _: opened.set())  # never wait for a dead task
+        try:
+            await opened.wait()
+        except BaseException:  # cancelled half-way: leave nothing behind
+            self._closing.set()
+            self._supervisor.cancel()
+            raise
+        if self._supervisor.done():
+            self._supervisor.result()
+
+    async def aclose(self) -> None:
+        """Stop renewing, let a request on the wire and its commit end, close everything.
+
+        Idempotent, and safe from any task of the loop. A cancelled closer stops waiting; the closing goes on.
+        """
+        if self._supervisor is None:
+            self._closing.set()
+            self._slot.close()
+            return
+        self._require_home()
+        self._slot.close()
+        self._closing.set()
+        await asyncio.wait({self._supervisor})
+        self._supervisor.result()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        supervisor = getattr(self, "_supervisor", None)
+        if supervisor is not None and not supervisor.done() and os.getpid() == self._process:
+            warnings.warn("a TokenManager was not closed: use async with, or aclose()", ResourceWarning, source=self)
+
+    # Verbs.
+
+    async def bearer(self) -> str:
+        """Return an access token that may be sent now. While one is held this costs one look at the clock.
+
+        Else it waits for the renewal that is in progress, `policy.timeout` seconds at most.
+
+        Raises:
+            ZoomAuthError: Why there is none; `transient` says whether waiting longer may help.
+
+        Cancellation: disturbs nobody; the renewal goes on.
+        """
+        serving = self._slot.serving
+        if self._now() < serving.until:
+            return serving.access_token
+        self._require_open()
+        return (await self._slot.obtain()).token.access_token
+
+    async def token(self, *, valid_for: float = 0.0) -> Token:
+        """Return the token with all that Zoom said about it; its `expires_in` counts from when it was issued.
+
+        Args:
+            valid_for: Seconds for which it has to be valid from now on; renewed once if it is not.
+
+        Raises:
+            TokenUnavailableError: A new token lives shorter than that.
+            ZoomAuthError: As for `bearer()`.
+        """
+        self._require_open()
+        serving = self._slot.serving
+        held = self._slot.held
+        if held is None or self._now() >= serving.until:
+            held = await self._slot.obtain()
+        elif held.expires_at - self._now() < valid_for:
+            held = await self._slot.board().wait()
+        if held.expires_at - self._now() < valid_for:
+            raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
+        return held.token
+
+    async def headers(self) -> dict[str, str]:
+        """Return `{"Authorization": "Bearer ..."}`; see `bearer()`. Send it to Zoom and to nobody else."""
+        return {"Authorization": f"Bearer {await self.bearer()}"}
+
+    async def renew(self) -> Token:
+        """Get a new token now, though the held one is good; joins a renewal that is in progress.
+
+        Ignores the pauses after failures, and a grant that is noted as dead is tried once more. Respects
+        `min_interval` and what Zoom asked for by `Retry-After`.
+
+        Raises:
+            ZoomAuthError: As for `bearer()`. A held token stays.
+
+        Cancellation: disturbs nobody; the renewal goes on.
+        """
+        self._require_open()
+        return (await self._slot.board(forced=True).wait()).token
+
+    def invalidate(self, token: str | Token, /) -> bool:
+        """Stop handing out `token`, because Zoom's API rejected it; a renewal starts in the background.
+
+        Returns:
+            Whether it was the current one. If it was not, somebody has renewed already, and nothing happens.
+        """
+        if (problem := self._problem()) is not None:
+            del token
+            raise problem
+        return self._slot.invalidate(token if isinstance(token, str) else token.access_token)
+
+    async def authorize(self, grant: Grant | StoredToken) -> Token:
+        """Start from a person's authorization, or go on with tokens that another program got.
+
+        Args:
+            grant: What the consent page sent (`AuthorizationCodeGrant`), a device code, or a `StoredToken`.
+
+        Raises:
+            ZoomAuthError: Zoom refused it, or the store is down (then the code is not spent). All stays as it was.
+
+        Cancellation: the exchange goes on, its token is kept.
+        """
+        self._require_open()
+        if not self._is_person and not isinstance(grant, StoredToken):
+            raise ConfigurationError("an app gets tokens in its own name: a person's grant needs UserOAuth credentials")
+        held = await self._see_through(self._slot.authorize(grant))
+        if isinstance(held, ZoomAuthError):
+            raise held.copy()
+        return held.token
+
+    async def revoke(self) -> None:
+        """Have Zoom kill the token, then forget it.
+
+        Raises:
+            ZoomAuthError: Zoom or the store failed; all stays as it was, and it may be tried again.
+
+        Cancellation: the revocation goes on.
+        """
+        self._require_open()
+        failure = await self._see_through(self._slot.revoke())
+        if failure is not None:
+            raise failure.copy()
+
+    def health(self) -> Health:
+        """Return how the manager is, without secrets; callable at any time, from anywhere."""
+        return health_of(self._slot, started=self._supervisor is not None, durable=self._store.durable, now=self._now())
+
+    def session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 -- of ClientSession
+        """Return an aiohttp session on Zoom's API with the bearer attached: `session.get("/v2/users/me")`.
+
+        A 401 for a rejected token renews it and sends the request once more. The caller closes the session.
+
+        Args:
+            options: Further arguments of `aiohttp.ClientSession`.
+        """
+        self._require_open()
+        middlewares = (*options.pop("middlewares", ()), BearerMiddleware(self, allowed=(self._own_origin(),)))
+        return aiohttp.ClientSession(self._api_url(), middlewares=middlewares, **options)
+
+    # What the above is made of.
+
+    def _own_origin(self) -> str:
+        return origin_of(URL(self._base_url))
+
+    def _api_url(self) -> str:
+        held = self._slot.held
+        told = None if held is None else held.token.api_url
+        if told is not None and may_carry_bearer(URL(told), (self._own_origin(),)):
+            return told
+        return _API_OF.get(self._base_url, self._base_url)
+
+    def _problem(self) -> MisuseError | ManagerClosedError | None:
+        """Return why nothing can be done here and now, if so."""
+        if self._slot.exchange.closed or self._closing.is_set():
+            return ManagerClosedError("the manager is closed: make a new one")
+        if self._supervisor is None:
+            return MisuseError("the manager is not open: use async with, or await start()")
+        return self._homelessness()
+
+    def _homelessness(self) -> MisuseError | None:
+        if os.getpid() != self._process:
+            return MisuseError("the manager was opened before a fork: make one in each process")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:
+            return MisuseError("the manager belongs to another event loop, or thread: make one on each loop")
+        return None
+
+    def _require_open(self) -> None:
+        if (problem := self._problem()) is not None:
+            raise problem
+
+    def _require_home(self) -> None:
+        if (problem := self._homelessness()) is not None:
+            raise problem
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in a task of ours: not of the caller, and not in the caller's context."""
+        if self._loop is None:
+            raise MisuseError("the manager is not open")
+        task = self._loop.create_task(work, name="zoom-async-auth", context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _see_through(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Return what `work` does in a task of ours: its caller may be cancelled, what is spent is kept."""
+        results: list[_T] = []
+
+        async def keep() -> None:
+            results.append(await work)
+
+        task = self._spawn(keep())
+        await asyncio.wait({task})
+        if task.cancelled() or not results:
+            problem = None if task.cancelled() else task.exception()
+            if problem is not None:
+                raise TokenUnavailableError(f"failed on a bug: {type(problem).__name__}", transient=False)
+            raise ManagerClosedError("closed before it was done")
+        return results[0]
+
+    async def _supervise(self, opened: asyncio.Event) -> None:
+        async with self._store, self._endpoint:  # entering does no I/O: an app starts while they are down
+            scheduler = asyncio.create_task(self._scheduler.run_for_ever(), name="zoom-async-auth")
+            if self._is_person and not self._store.durable:
+                self._announce(events.StoreNotDurable(key=self._key))
+            self._slot.board()
+            opened.set()
+            await self._closing.wait()
+            scheduler.cancel()
+            await self._land()
+            await asyncio.wait({scheduler})
+
+    async def _land(self) -> None:
+        """Let the task that is between `begin` and `commit` finish; cancel what waits for anything else."""
+        writer = self._slot.exchange.writer
+        for task in self._tasks:
+            if task is not writer:
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=self._policy.lease)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+        await self._rescue()
+
+    async def _rescue(self) -> None:
+        """Store the last token, or give it to whoever wants to save it."""
+        exchange = self._slot.exchange
+        if exchange.pending is None or await exchange.settle() is None:
+            return
+        token = exchange.pending.record.token
+        if self._on_uncommitted is None or token is None:
+            return
+        try:
+            self._on_uncommitted(self._key, token)
+        except Exception as error:  # noqa: BLE001 -- closing goes on
+            _log.error("on_uncommitted failed with %s", type(error).__name__)
+
+    def _report_crash(self, kind: str) -> None:
+        self._announce(events.SchedulerRestarted(key=self._key, kind=kind))
+
+
+def namespace_of(credentials: Credentials, base_url: str) -> str:
+    """Return the name under which all tokens of one app are stored: a digest, with nothing readable in it.
+
+    A new client secret keeps it.
+    """
+    match credentials:
+        case ServerToServer():
+            parts = ["server-to-server", base_url, credentials.client_id, credentials.account_id]
+        case ClientCredentials():
+            parts = ["client-credentials", base_url, credentials.client_id, ""]
+        case UserOAuth():
+            parts = ["user", base_url, credentials.client_id, ""]
+        case _:
+            assert_never(credentials)
+    # With lengths, so that no two lists give the same bytes.
+    return sha256("".join(f"{len(part.encode())}:{part}" for part in parts).encode()).hexdigest()[:32]
+
+
+def _require_key(key: str | None) -> str:
+    """Return a key in its normal form, so that it is one identity however it was typed."""
+    if key is None:
+        return "default"
+    if not isinstance(key, str):
+        raise ConfigurationError("key must be a string, or None")
+    key = unicodedata.normalize("NFC", key)
+    if not 1 <= len(key) <= _LONGEST_KEY or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in key):
+        raise ConfigurationError("key must have 1 to 200 characters, none of them a control character")
+    return key
