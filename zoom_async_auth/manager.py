@@ -137,25 +137,12 @@ class TokenManager:
         Raises:
             ConfigurationError: A variable is missing, or its value cannot be right.
         """
-        missing = [name for name in ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET") if not environ.get(name)]
-        if missing:
-            raise ConfigurationError(f"set {' and '.join(missing)}: see the app's credentials page at Zoom")
+        credentials = _credentials_from(environ)
+        if isinstance(credentials, ConfigurationError):
+            raise credentials
         if base_url := environ.get("ZOOM_BASE_URL"):
             options.setdefault("base_url", base_url)
-        client_id, client_secret = environ["ZOOM_CLIENT_ID"], environ["ZOOM_CLIENT_SECRET"]
-        try:
-            if account_id := environ.get("ZOOM_ACCOUNT_ID"):
-                credentials: Credentials = ServerToServer(
-                    account_id=account_id, client_id=client_id, client_secret=client_secret
-                )
-            else:
-                credentials = ClientCredentials(client_id=client_id, client_secret=client_secret)
-        except ConfigurationError as known:
-            failure = known.copy()
-        else:
-            return cls(credentials, **options)
-        del client_id, client_secret, account_id
-        raise failure
+        return cls(credentials, **options)
 
     # Life: new, open, closed.
 
@@ -212,7 +199,9 @@ class TokenManager:
     def __del__(self) -> None:
         supervisor = getattr(self, "_supervisor", None)
         if supervisor is not None and not supervisor.done() and os.getpid() == self._process:
-            warnings.warn("a TokenManager was not closed: use async with, or aclose()", ResourceWarning, source=self)
+            warnings.warn(
+                "a TokenManager was not closed: use async with, or aclose()", ResourceWarning, stacklevel=2, source=self
+            )
 
     # Verbs.
 
@@ -453,6 +442,21 @@ def namespace_of(credentials: Credentials, base_url: str) -> str:
             assert_never(credentials)
     # With lengths, so that no two lists give the same bytes.
     return sha256("".join(f"{len(part.encode())}:{part}" for part in parts).encode()).hexdigest()[:32]
+
+
+def _credentials_from(environ: Mapping[str, str]) -> Credentials | ConfigurationError:
+    names = ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET")
+    if missing := [name for name in names if not environ.get(name)]:
+        return ConfigurationError(f"set {' and '.join(missing)}: see the app's credentials page at Zoom")
+    client_id, client_secret = (environ[name] for name in names)
+    account_id = environ.get("ZOOM_ACCOUNT_ID")
+    try:
+        if account_id:
+            return ServerToServer(account_id=account_id, client_id=client_id, client_secret=client_secret)
+        return ClientCredentials(client_id=client_id, client_secret=client_secret)
+    except ConfigurationError as known:
+        failure = known.copy()
+    return failure
 
 
 def _require_key(key: str | None) -> str:

@@ -136,16 +136,14 @@ class Exchange:
         seen = await self._ledger.peek()
         for _ in range(_ROUNDS):
             if isinstance(seen, StoreError):
-                return seen if self._app_grant is None else await self._mint_alone(ours, self._app_grant, seen)
+                return await self._without_store(ours, seen)
             if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
                 return self._adopt(better)
             if (hopeless := self._hopeless(seen, forced=forced)) is not None:
                 return hopeless
             if (busy := seen.reading.lease_left) > 0:
                 if (left := give_up_at - self._means.now()) <= 0:
-                    if self._app_grant is not None:
-                        return await self._mint_alone(ours, self._app_grant, None)
-                    return TokenUnavailableError("another process is renewing, and takes long", retry_after=busy)
+                    return await self._without_lease(ours, busy)
                 await self._ledger.wait(seen.reading.generation, min(busy, left))
             outcome = await self._attempt(seen.reading.generation, forced=forced)
             if not isinstance(outcome, Look | StoreError):
@@ -327,6 +325,14 @@ class Exchange:
         held = self._arrived(token, sent_at, generation=sent + 1)
         self._took_effect(held, record, sent=sent, stored=stored)
         return held
+
+    async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
+        return why if self._app_grant is None else await self._mint_alone(ours, self._app_grant, why)
+
+    async def _without_lease(self, ours: Held | None, busy: float) -> Held | ZoomAuthError:
+        if self._app_grant is not None:
+            return await self._mint_alone(ours, self._app_grant, None)
+        return TokenUnavailableError("another process is renewing, and takes long", retry_after=busy)
 
     async def _mint_alone(self, ours: Held | None, grant: AppGrant, why: StoreError | None) -> Held | ZoomAuthError:
         """Get an app's token for this process, past the store: nothing is spent by it. It is offered to the store."""
