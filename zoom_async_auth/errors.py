@@ -30,7 +30,7 @@ class ZoomAuthError(Exception):
 
     _transient_by_default: ClassVar[bool] = False
 
-    def __init__(  # noqa: PLR0913 -- one optional keyword per documented attribute
+    def __init__(
         self,
         message: str,
         *,

@@ -75,7 +75,7 @@ class TokenManager:
         ConfigurationError: An argument that cannot work; the message says what to do.
     """
 
-    def __init__(  # noqa: PLR0913 -- each with a default that suits most
+    def __init__(
         self,
         credentials: Credentials,
         *,

@@ -42,9 +42,7 @@ class Moment:
     store: float
 
 
-def arrived(  # noqa: PLR0913 -- all are facts of one arrival
-    token: Token, *, generation: int, sent_at: float, now: float, policy: RenewalPolicy, luck: float
-) -> Held:
+def arrived(token: Token, *, generation: int, sent_at: float, now: float, policy: RenewalPolicy, luck: float) -> Held:
     """Return a token that Zoom sent `now`, asked for at `sent_at`: its life is counted from before the request."""
     return Held(
         token=token,
