@@ -9,13 +9,11 @@ import logging
 import os
 import random as random_
 import secrets
-import unicodedata
 import warnings
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextvars import Context, copy_context
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Self, TypeVar, assert_never
+from typing import Any, Self
 
 import aiohttp
 from yarl import URL
@@ -31,10 +29,12 @@ from zoom_async_auth.errors import (
     TokenUnavailableError,
     ZoomAuthError,
 )
-from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer, UserOAuth
+from zoom_async_auth.identity import credentials_from, namespace_of, require_key
+from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.renewal.crew import Crew
 from zoom_async_auth.renewal.exchange import Exchange, Means
 from zoom_async_auth.renewal.health import Health, health_of
 from zoom_async_auth.renewal.policy import RenewalPolicy
@@ -45,10 +45,8 @@ from zoom_async_auth.stores.memory import MemoryStore
 
 ZOOM = "https://zoom.us"
 _API_OF = {ZOOM: "https://api.zoom.us", "https://zoomgov.com": "https://api.zoomgov.com"}
-_LONGEST_KEY = 200
 
 _log = logging.getLogger("zoom_async_auth")
-_T = TypeVar("_T")
 
 OnUncommitted = Callable[[str, Token], None]
 
@@ -97,7 +95,7 @@ class TokenManager:
         self._store = MemoryStore(clock=clock) if store is None else store
         self._is_person = isinstance(credentials, UserOAuth)
         self._on_uncommitted = on_uncommitted
-        self._key = _require_key(key)
+        self._key = require_key(key)
         self._endpoint = Endpoint(
             credentials,
             base_url=self._base_url,
@@ -106,6 +104,7 @@ class TokenManager:
             attempt_timeout=policy.attempt_timeout,
         )
         self._announce = events.Announcer(observers)
+        self._crew = Crew()
         self._scheduler = Scheduler(self._now, restart_after=policy.min_interval, report=self._report_crash)
         means = Means(
             credentials=credentials,
@@ -117,14 +116,12 @@ class TokenManager:
             wall=clock.time,
             random=random,
             announce=self._announce,
-            spawn=self._spawn,
+            spawn=self._crew.spawn,
         )
         exchange = Exchange(means, key=self._key, store_key=f"{namespace_of(credentials, self._base_url)}/{self._key}")
         self._slot = Slot(exchange, means, self._scheduler.plan)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        self._context: Context | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
 
@@ -137,7 +134,7 @@ class TokenManager:
         Raises:
             ConfigurationError: A variable is missing, or its value cannot be right.
         """
-        credentials = _credentials_from(environ)
+        credentials = credentials_from(environ)
         if isinstance(credentials, ConfigurationError):
             raise credentials
         if base_url := environ.get("ZOOM_BASE_URL"):
@@ -156,12 +153,11 @@ class TokenManager:
             raise MisuseError("a TokenManager can be opened only once: make a new one")
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
-        self._context = copy_context()
-        self._announce.bind(self._loop, self._context)
+        context = copy_context()
+        self._announce.bind(self._loop, context)
+        self._crew.bind(self._loop, context)
         opened = asyncio.Event()
-        self._supervisor = self._loop.create_task(
-            self._supervise(opened), name="zoom-async-auth", context=self._context
-        )
+        self._supervisor = self._loop.create_task(self._supervise(opened), name="zoom-async-auth", context=context)
         self._supervisor.add_done_callback(lambda _: opened.set())  # never wait for a dead task
         try:
             await opened.wait()
@@ -285,7 +281,7 @@ class TokenManager:
         self._require_open()
         if not self._is_person and not isinstance(grant, StoredToken):
             raise ConfigurationError("an app gets tokens in its own name: a person's grant needs UserOAuth credentials")
-        held = await self._see_through(self._slot.authorize(grant))
+        held = await self._crew.see_through(self._slot.authorize(grant))
         if isinstance(held, ZoomAuthError):
             raise held.copy()
         return held.token
@@ -299,7 +295,7 @@ class TokenManager:
         Cancellation: the revocation goes on.
         """
         self._require_open()
-        failure = await self._see_through(self._slot.revoke())
+        failure = await self._crew.see_through(self._slot.revoke())
         if failure is not None:
             raise failure.copy()
 
@@ -358,31 +354,6 @@ class TokenManager:
         if (problem := self._homelessness()) is not None:
             raise problem
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` in a task of ours: not of the caller, and not in the caller's context."""
-        if self._loop is None:
-            raise MisuseError("the manager is not open")
-        task = self._loop.create_task(work, name="zoom-async-auth", context=self._context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _see_through(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what `work` does in a task of ours: its caller may be cancelled, what is spent is kept."""
-        results: list[_T] = []
-
-        async def keep() -> None:
-            results.append(await work)
-
-        task = self._spawn(keep())
-        await asyncio.wait({task})
-        if task.cancelled() or not results:
-            problem = None if task.cancelled() else task.exception()
-            if problem is not None:
-                raise TokenUnavailableError(f"failed on a bug: {type(problem).__name__}", transient=False)
-            raise ManagerClosedError("closed before it was done")
-        return results[0]
-
     async def _supervise(self, opened: asyncio.Event) -> None:
         async with self._store, self._endpoint:  # entering does no I/O: an app starts while they are down
             scheduler = asyncio.create_task(self._scheduler.run_for_ever(), name="zoom-async-auth")
@@ -397,16 +368,7 @@ class TokenManager:
 
     async def _land(self) -> None:
         """Let the task that is between `begin` and `commit` finish; cancel what waits for anything else."""
-        writer = self._slot.exchange.writer
-        for task in self._tasks:
-            if task is not writer:
-                task.cancel()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=self._policy.lease)
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self._crew.dismiss(all_but=lambda: self._slot.exchange.writer, within=self._policy.lease)
         await self._rescue()
 
     async def _rescue(self) -> None:
@@ -424,48 +386,3 @@ class TokenManager:
 
     def _report_crash(self, kind: str) -> None:
         self._announce(events.SchedulerRestarted(key=self._key, kind=kind))
-
-
-def namespace_of(credentials: Credentials, base_url: str) -> str:
-    """Return the name under which all tokens of one app are stored: a digest, with nothing readable in it.
-
-    A new client secret keeps it.
-    """
-    match credentials:
-        case ServerToServer():
-            parts = ["server-to-server", base_url, credentials.client_id, credentials.account_id]
-        case ClientCredentials():
-            parts = ["client-credentials", base_url, credentials.client_id, ""]
-        case UserOAuth():
-            parts = ["user", base_url, credentials.client_id, ""]
-        case _:
-            assert_never(credentials)
-    # With lengths, so that no two lists give the same bytes.
-    return sha256("".join(f"{len(part.encode())}:{part}" for part in parts).encode()).hexdigest()[:32]
-
-
-def _credentials_from(environ: Mapping[str, str]) -> Credentials | ConfigurationError:
-    names = ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET")
-    if missing := [name for name in names if not environ.get(name)]:
-        return ConfigurationError(f"set {' and '.join(missing)}: see the app's credentials page at Zoom")
-    client_id, client_secret = (environ[name] for name in names)
-    account_id = environ.get("ZOOM_ACCOUNT_ID")
-    try:
-        if account_id:
-            return ServerToServer(account_id=account_id, client_id=client_id, client_secret=client_secret)
-        return ClientCredentials(client_id=client_id, client_secret=client_secret)
-    except ConfigurationError as known:
-        failure = known.copy()
-    return failure
-
-
-def _require_key(key: str | None) -> str:
-    """Return a key in its normal form, so that it is one identity however it was typed."""
-    if key is None:
-        return "default"
-    if not isinstance(key, str):
-        raise ConfigurationError("key must be a string, or None")
-    key = unicodedata.normalize("NFC", key)
-    if not 1 <= len(key) <= _LONGEST_KEY or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in key):
-        raise ConfigurationError("key must have 1 to 200 characters, none of them a control character")
-    return key

@@ -3,6 +3,7 @@
 import hmac
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 REFRESH_LIFETIME = 473_040_000
@@ -56,7 +57,7 @@ def mint(
     return f"{signed}.{_base64(hmac.digest(key, signed.encode(), 'sha512'))}"
 
 
-def _encoded(part: dict[str, object]) -> str:
+def _encoded(part: Mapping[str, object]) -> str:
     return _base64(json.dumps(part, separators=(",", ":")).encode())
 
 

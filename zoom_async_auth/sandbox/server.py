@@ -2,7 +2,6 @@
 
 import asyncio
 import binascii
-import html
 import itertools
 import json
 import os
@@ -20,22 +19,11 @@ from aiohttp import web
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.credentials import ClientCredentials, ServerToServer, UserOAuth
 from zoom_async_auth.sandbox.model import BAD_REQUEST, DEVICE_GRANT, INVALID_CLIENT, Answer, App, Model, Refusal
+from zoom_async_auth.sandbox.pages import PAGE_HEADERS, consent_page, device_page, message_page, unregistered_page
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _LONGEST_REQUEST = 64 * 1024
 _PERSONAL_GRANTS = frozenset({"authorization_code", "refresh_token", DEVICE_GRANT})
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action *; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>body{{font:1rem/1.5 sans-serif;max-width:30rem;margin:2rem auto;padding:0 1rem}}
-button,input{{font:inherit;padding:.5rem 1rem;margin:.25rem 0}}</style>
-<main><h1>{title}</h1>{content}</main></html>
-"""
 
 
 class Sandbox:
@@ -219,26 +207,14 @@ class Sandbox:
         app = self._registered(query)
         if app is None:
             # Never a redirect: an address that nobody registered may be anybody's.
-            return _page("Invalid redirect", "<p>The app or its redirect URI is not registered (4709).</p>", status=400)
-        kept = "".join(
-            f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(query[name])}">'
-            for name in ("client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method")
-            if name in query
-        )
-        return _page(
-            "Allow this app?",
-            f"<p>It asks for: {html.escape(app.scope)}</p>"
-            f'<form method="post" action="/oauth/authorize">{kept}'
-            '<label>User <input name="user" value="alice" required></label><p>'
-            '<button name="decision" value="allow">Allow</button> '
-            '<button name="decision" value="deny">Decline</button></p></form>',
-        )
+            return unregistered_page()
+        return consent_page(app.scope, query)
 
     async def _consent(self, request: web.Request) -> web.Response:
         form = await _form(request) or {}
         app = self._registered(form)
         if app is None:
-            return _page("Invalid redirect", "<p>The app or its redirect URI is not registered (4709).</p>", status=400)
+            return unregistered_page()
         if form.get("decision") != "allow":
             told = {"error": "access_denied"}
         elif form.get("code_challenge_method", "S256") != "S256":
@@ -249,29 +225,21 @@ class Sandbox:
         if "state" in form:
             told["state"] = form["state"]
         target = form["redirect_uri"]
-        raise web.HTTPSeeOther(f"{target}{'&' if '?' in target else '?'}{urlencode(told)}", headers=_PAGE_HEADERS)
+        raise web.HTTPSeeOther(f"{target}{'&' if '?' in target else '?'}{urlencode(told)}", headers=PAGE_HEADERS)
 
     def _registered(self, fields: Mapping[str, str]) -> App | None:
         app = self.model.app(fields.get("client_id", ""))
         return app if app is not None and fields.get("redirect_uri") in app.redirect_uris else None
 
     async def _device_page(self, request: web.Request) -> web.Response:
-        code = html.escape(request.query.get("user_code", ""))
-        return _page(
-            "Connect a device",
-            '<form method="post" action="/oauth/device">'
-            f'<p><label>Code <input name="user_code" value="{code}" required></label></p>'
-            '<p><label>User <input name="user" value="alice" required></label></p>'
-            '<button name="decision" value="allow">Allow</button> '
-            '<button name="decision" value="deny">Decline</button></form>',
-        )
+        return device_page(request.query.get("user_code", ""))
 
     async def _device_decision(self, request: web.Request) -> web.Response:
         form = await _form(request) or {}
         user_code, user = form.get("user_code", "").strip().upper(), form.get("user") or "alice"
         if self.model.decide_device(user_code, user, allow=form.get("decision") == "allow"):
-            return _page("Done", "<p>Go back to the device.</p>")
-        return _page("Unknown code", "<p>Check the code on the device: it may have expired.</p>", status=400)
+            return message_page("Done", "Go back to the device.")
+        return message_page("Unknown code", "Check the code on the device: it may have expired.", status=400)
 
     # API, metadata, statistics
 
@@ -341,11 +309,6 @@ async def _form(request: web.Request) -> dict[str, str] | None:
     if len(set(fields)) != len(fields):
         return None
     return {name: value for name, value in fields.items() if isinstance(value, str)}
-
-
-def _page(title: str, content: str, *, status: int = 200) -> web.Response:
-    text = _PAGE.format(title=html.escape(title), content=content)
-    return web.Response(status=status, text=text, content_type="text/html", headers=_PAGE_HEADERS)
 
 
 def _name() -> str:
