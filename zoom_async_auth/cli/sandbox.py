@@ -1,0 +1,30 @@
+"""`zoom-async-auth sandbox`: Zoom's OAuth on this host, until interrupted."""
+
+import asyncio
+import json
+import sys
+
+from zoom_async_auth.sandbox import Sandbox
+
+
+def run(*, host: str, port: int, token_lifetime: float, latency: float, as_json: bool) -> int:
+    """Serve until interrupted."""
+    asyncio.run(_serve(Sandbox(host=host, port=port, token_lifetime=token_lifetime, latency=latency), as_json=as_json))
+    return 0
+
+
+async def _serve(sandbox: Sandbox, *, as_json: bool) -> None:
+    async with sandbox as zoom:
+        known = {
+            "base_url": zoom.url,
+            "account_id": zoom.credentials.account_id,
+            "client_id": zoom.credentials.client_id,
+            "client_secret": zoom.credentials.client_secret,
+        }
+        if as_json:
+            sys.stdout.write(json.dumps(known) + "\n")
+        else:
+            lines = [f"export ZOOM_{name.upper()}={value}" for name, value in known.items()]
+            sys.stdout.write("\n".join([*lines, f"# statistics: {zoom.url}/_sandbox/stats; Ctrl-C ends", ""]))
+        sys.stdout.flush()
+        await asyncio.Event().wait()

@@ -1,0 +1,33 @@
+"""`zoom-async-auth token`: one token, printed."""
+
+import asyncio
+import json
+import sys
+
+from zoom_async_auth.manager import TokenManager
+from zoom_async_auth.oauth.token import Token
+
+
+def run(*, as_json: bool, as_header: bool) -> int:
+    """Print a token for the app in the environment."""
+    manager = TokenManager.from_env()
+    token = asyncio.run(_one_token(manager))
+    if as_json:
+        shown = {
+            "access_token": token.access_token,
+            "token_type": token.token_type,
+            "expires_in": token.expires_in,
+            "scope": " ".join(sorted(token.scope)),
+            "api_url": token.api_url,
+        }
+        sys.stdout.write(json.dumps(shown) + "\n")
+    elif as_header:
+        sys.stdout.write(f"Authorization: Bearer {token.access_token}\n")
+    else:
+        sys.stdout.write(token.access_token + "\n")
+    return 0
+
+
+async def _one_token(manager: TokenManager) -> Token:
+    async with manager:
+        return await manager.token()
