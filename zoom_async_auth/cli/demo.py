@@ -1,4 +1,4 @@
-"""`zoom-async-auth demo`: many callers, short-lived tokens, an outage, a rejected token; and what the callers notice."""
+"""`zoom-async-auth demo`: many callers, short-lived tokens, an outage, a rejected token; and what callers notice."""
 
 import asyncio
 import importlib.util
@@ -116,7 +116,7 @@ async def _demo(callers: int, seconds: float, *, quiet: bool) -> Summary:
 async def _call(manager: TokenManager, zoom: Sandbox, tally: _Tally) -> None:
     """Ask for the token, again and again, and note how that went."""
     while True:
-        first, begun = not tally.arrived, time.perf_counter_ns()
+        first, rejecting, begun = not tally.arrived, tally.rejecting, time.perf_counter_ns()
         try:
             token, waited = await _watched(manager.bearer())
         except ZoomAuthError:
@@ -127,7 +127,7 @@ async def _call(manager: TokenManager, zoom: Sandbox, tally: _Tally) -> None:
         tally.calls += 1
         tally.expired_handed_out += zoom.model.user_of(token) is None
         if waited and not first:
-            if tally.rejecting:
+            if rejecting:
                 tally.waited_after_rejection += 1
             else:
                 tally.waited_after_first += 1
@@ -156,7 +156,7 @@ async def _trouble(
     await _next_token(zoom, tally, 3)
     say("the token endpoint goes down")
     zoom.outage = 503
-    await asyncio.sleep(0.75 * lifetime)
+    await asyncio.sleep(0.7 * lifetime)
     zoom.outage = None
     say("the token endpoint is back: which caller noticed?")
     await _next_token(zoom, tally, tally.renewals + 1)

@@ -150,10 +150,10 @@ class Sandbox:
         form = await _form(request)
         grant = "unreadable" if form is None else form.get("grant_type", "none")
         grant = grant if grant in _KNOWN_GRANTS else "other"
-        if self.outage is not None:
+        if (outage := self.outage) is not None:
             self._count(grant, "outage")
             await asyncio.sleep(self.latency)
-            return web.Response(status=self.outage, text="<html><body>upstream trouble</body></html>")
+            return web.Response(status=outage, text="<html><body>upstream trouble</body></html>")
         app = BAD_REQUEST if form is None else self._client(request, form)
         answer: Answer = app if isinstance(app, Refusal) else self.model.token(app, form or {})
         self._count(grant, answer.error if isinstance(answer, Refusal) else "ok")
