@@ -12,8 +12,8 @@ import statistics
 import time
 
 from zoom_async_auth import TokenManager, TokenUnavailableError
-from zoom_async_auth.endpoint import Answer
 from zoom_async_auth.oauth.credentials import ServerToServer
+from zoom_async_auth.oauth.wire import Answer
 
 CREDENTIALS = ServerToServer(account_id="account", client_id="client", client_secret="secret")
 ANSWER = Answer(

@@ -16,7 +16,7 @@ from zoom_async_auth.errors import ZoomAuthError
 from zoom_async_auth.events import Event, RenewalFailed, TokenRejected, TokenRenewed
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.renewal.policy import RenewalPolicy
-from zoom_async_auth.sandbox import Sandbox
+from zoom_async_auth.sandbox import Sandbox, Zoom
 
 LATENCY = 0.05
 """Seconds that the sandbox takes for an answer: so a call that waits for it is seen."""
@@ -113,7 +113,7 @@ async def _demo(callers: int, seconds: float, *, quiet: bool) -> Summary:
             return _summary(tally, callers, time.perf_counter() - started, zoom.token_requests)
 
 
-async def _call(manager: TokenManager, zoom: Sandbox, tally: _Tally) -> None:
+async def _call(manager: TokenManager, zoom: Zoom, tally: _Tally) -> None:
     """Ask for the token, again and again, and note how that went."""
     while True:
         first, rejecting, begun = not tally.arrived, tally.rejecting, time.perf_counter_ns()
@@ -151,7 +151,7 @@ def _watched(call: Coroutine[Any, Any, str]) -> Generator[Any, None, tuple[str, 
 
 
 async def _trouble(
-    manager: TokenManager, zoom: Sandbox, tally: _Tally, lifetime: float, say: Callable[[str], None]
+    manager: TokenManager, zoom: Zoom, tally: _Tally, lifetime: float, say: Callable[[str], None]
 ) -> None:
     await _next_token(zoom, tally, 3)
     say("the token endpoint goes down")
@@ -167,7 +167,7 @@ async def _trouble(
     manager.invalidate(token)
 
 
-async def _next_token(zoom: Sandbox, tally: _Tally, number: int) -> None:
+async def _next_token(zoom: Zoom, tally: _Tally, number: int) -> None:
     """Wait until that many renewals have happened, or as many as there will ever be."""
     for _ in range(10_000):
         if tally.renewals >= number:

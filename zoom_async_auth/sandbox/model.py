@@ -14,9 +14,9 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Literal
 
+from zoom_async_auth.oauth.authorize import code_challenge
 from zoom_async_auth.sandbox.jwt import REFRESH_LIFETIME, Subject, mint
 
 CODE_LIFETIME = 300.0
@@ -223,7 +223,7 @@ class Model:
             return Refusal(400, "invalid_grant", "Invalid authorization code")
         if form.get("redirect_uri") != code.redirect_uri:
             return Refusal(400, "invalid_request", "Redirect URI mismatch")
-        if code.challenge is not None and challenge_of(form.get("code_verifier", "")) != code.challenge:
+        if code.challenge is not None and code_challenge(form.get("code_verifier", "")) != code.challenge:
             return Refusal(400, "invalid_grant", "Invalid code verifier")
         return self._authorized(app, code.user)
 
@@ -303,8 +303,3 @@ class Model:
 
     def _random_text(self, length: int) -> str:
         return urlsafe_b64encode(self._random_bytes(length)).decode().rstrip("=")
-
-
-def challenge_of(verifier: str) -> str:
-    """Return the S256 challenge that belongs to a PKCE verifier (RFC 7636, section 4.2)."""
-    return urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
