@@ -88,4 +88,4 @@ def _with_stream_writer(original: type[aiohttp.ClientResponse]) -> type[aiohttp.
 
 
 if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
-    vars(aioresponses.core)["ClientResponse"] = _with_stream_writer(aiohttp.ClientResponse)
+    setattr(aioresponses.core, "ClientResponse", _with_stream_writer(aiohttp.ClientResponse))  # noqa: B010 -- not exported

@@ -34,6 +34,7 @@ from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.crew import Crew
 from zoom_async_auth.renewal.exchange import Exchange, Means
 from zoom_async_auth.renewal.health import Health, health_of
@@ -45,6 +46,8 @@ from zoom_async_auth.stores.memory import MemoryStore
 
 ZOOM = "https://zoom.us"
 _API_OF = {ZOOM: "https://api.zoom.us", "https://zoomgov.com": "https://api.zoomgov.com"}
+
+_ABANDONED = "a TokenManager was not closed: use async with, or aclose()"
 
 _log = logging.getLogger("zoom_async_auth")
 
@@ -108,7 +111,7 @@ class TokenManager:
         self._scheduler = Scheduler(self._now, restart_after=policy.min_interval, report=self._report_crash)
         means = Means(
             credentials=credentials,
-            endpoint=self._endpoint,
+            client=Client(self._endpoint, clock.monotonic),
             store=self._store,
             holder=secrets.token_hex(16),
             policy=policy,
@@ -181,7 +184,8 @@ class TokenManager:
         self._slot.close()
         self._closing.set()
         await asyncio.wait({self._supervisor})
-        self._supervisor.result()
+        if not self._supervisor.cancelled():
+            self._supervisor.result()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -191,13 +195,6 @@ class TokenManager:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def __del__(self) -> None:
-        supervisor = getattr(self, "_supervisor", None)
-        if supervisor is not None and not supervisor.done() and os.getpid() == self._process:
-            warnings.warn(
-                "a TokenManager was not closed: use async with, or aclose()", ResourceWarning, stacklevel=2, source=self
-            )
 
     # Verbs.
 
@@ -361,10 +358,17 @@ class TokenManager:
                 self._announce(events.StoreNotDurable(key=self._key))
             self._slot.board()
             opened.set()
-            await self._closing.wait()
-            scheduler.cancel()
-            await self._land()
-            await asyncio.wait({scheduler})
+            try:
+                await self._closing.wait()
+            finally:  # also when somebody cancels every task of the loop, as asyncio.run does at its end
+                abandoned = not self._closing.is_set()
+                self._slot.close()
+                self._closing.set()
+                scheduler.cancel()
+                await self._land()
+                await asyncio.wait({scheduler})
+                if abandoned:
+                    warnings.warn(_ABANDONED, ResourceWarning, stacklevel=1, source=self)
 
     async def _land(self) -> None:
         """Let the task that is between `begin` and `commit` finish; cancel what waits for anything else."""

@@ -51,7 +51,9 @@ class Crew:
             except Exception as bug:  # noqa: BLE001 -- its frames hold secrets: only its class is told
                 bugs.append(type(bug).__name__)
 
-        await asyncio.wait({self.spawn(keep())})
+        task = self.spawn(keep())
+        task.add_done_callback(lambda _: work.close())  # it never began if the task was cancelled at once
+        await asyncio.wait({task})
         if bugs:
             raise TokenUnavailableError(f"failed on a bug: {bugs[0]}", transient=False)
         if not results:

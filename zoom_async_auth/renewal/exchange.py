@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zoom_async_auth import events
-from zoom_async_auth.endpoint import Endpoint
 from zoom_async_auth.errors import (
     AuthorizationRequiredError,
     ManagerClosedError,
@@ -32,6 +31,7 @@ from zoom_async_auth.oauth.credentials import Credentials, own_grant
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.ledger import Ledger, Look
 from zoom_async_auth.renewal.policy import RenewalPolicy
@@ -39,6 +39,7 @@ from zoom_async_auth.stores.base import Reading, Record, Store
 
 # Bounds for loops that end long before, unless a store or a clock is broken.
 _ROUNDS = 100
+_NOTHING_SENT = "the manager was closed before anything was sent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
 
 
@@ -47,7 +48,7 @@ class Means:
     """What all identities of one client share."""
 
     credentials: Credentials
-    endpoint: Endpoint
+    client: Client
     store: Store
     holder: str
     policy: RenewalPolicy
@@ -145,7 +146,7 @@ class Exchange:
                 if (left := give_up_at - self._means.now()) <= 0:
                     return await self._without_lease(ours, busy)
                 await self._ledger.wait(seen.reading.generation, min(busy, left))
-            outcome = await self._attempt(seen.reading.generation, forced=forced)
+            outcome = await self._attempt(seen.reading.generation, ours, trusted=trusted, forced=forced)
             if not isinstance(outcome, Look | StoreError):
                 return outcome
             seen = outcome
@@ -163,7 +164,7 @@ class Exchange:
             self.pending = None
             if stored or await self._is_stored(pending.sent, pending.record):
                 self._announce(events.CommitRecovered(key=self.key, generation=pending.record.generation))
-            else:
+            elif self._app_grant is None:  # an app's token was only offered: it goes on to be served
                 await self._drop_late(pending.sent, pending.record)
             return None
 
@@ -174,7 +175,7 @@ class Exchange:
         """
         async with self._writing():
             if self.closed:
-                return ManagerClosedError("the manager was closed before anything was sent")
+                return ManagerClosedError(_NOTHING_SENT)
             seen = await self._begin_anew()
             if isinstance(seen, ZoomAuthError):
                 return seen
@@ -182,7 +183,7 @@ class Exchange:
             if isinstance(grant, StoredToken):
                 token: Token | ZoomAuthError = _imported(grant, wall=self._means.wall())
             else:
-                token = await self._means.endpoint.exchange(grant)
+                token = await self._means.client.exchange(grant)
             if isinstance(token, ZoomAuthError):
                 await self._release(seen)
                 return token
@@ -194,13 +195,13 @@ class Exchange:
         """Have Zoom kill the token, then forget it. On failure all stays as it was."""
         async with self._writing():
             if self.closed:
-                return ManagerClosedError("the manager was closed before anything was sent")
+                return ManagerClosedError(_NOTHING_SENT)
             seen = await self._begin_anew()
             if isinstance(seen, ZoomAuthError):
                 return seen
             record = seen.reading.record if self.pending is None else self.pending.record
             if record is not None and record.token is not None:
-                failure = await self._means.endpoint.revoke(record.token.access_token)
+                failure = await self._means.client.revoke(record.token.access_token)
                 if failure is not None:
                     await self._release(seen)
                     return failure
@@ -222,14 +223,17 @@ class Exchange:
             finally:
                 self.writer = None
 
-    async def _attempt(self, generation: int, *, forced: bool) -> Held | ZoomAuthError | Look:
+    async def _attempt(
+        self, generation: int, ours: Held | None, *, trusted: bool, forced: bool
+    ) -> Held | ZoomAuthError | Look:
         async with self._writing():
             if self.closed:
-                return ManagerClosedError("the manager was closed before anything was sent")
+                return ManagerClosedError(_NOTHING_SENT)
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
-            grant = self._grant(seen, forced=forced)
+            served = None if ours is None or not trusted else ours
+            grant = self._grant(seen, served, forced=forced)
             if isinstance(grant, ZoomAuthError):
                 await self._release(seen)
                 return grant
@@ -238,13 +242,16 @@ class Exchange:
             if seen.before + self._policy.lease - self._means.now() < self._policy.attempt_timeout:
                 await self._release(seen)  # the host slept, or the store was slow: the lease does not cover a request
                 return seen
+            if self.closed:  # meanwhile
+                await self._release(seen)
+                return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
-            answer = await self._means.endpoint.exchange(grant)
+            answer = await self._means.client.exchange(grant)
             if isinstance(answer, Token):
                 return await self._keep_renewed(seen, answer, sent_at)
             return await self._failed(seen, answer)
 
-    def _grant(self, seen: Look, *, forced: bool) -> Grant | ZoomAuthError:
+    def _grant(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | ZoomAuthError:
         if self._app_grant is not None:
             return self._app_grant
         if (hopeless := self._hopeless(seen, forced=forced)) is not None:
@@ -252,10 +259,9 @@ class Exchange:
         record = seen.reading.record
         if record is None or record.token is None or record.token.refresh_token is None:
             return AuthorizationRequiredError("the stored token cannot be renewed: the person has to authorize again")
-        # Whoever wrote that intent may be about to store the next token. While ours lives there is time to wait for it.
+        # Whoever wrote that intent may be about to store the next token. While ours is served there is time to wait.
         doubt = self._ledger.foreign_doubt(seen)
-        held = seen.held(self._policy, luck=0.0)
-        left = 0.0 if held is None else held.withheld_at - self._means.now()
+        left = 0.0 if served is None else served.withheld_at - self._means.now()
         if (pause := min(doubt, left)) > 0:
             return TokenUnavailableError("another process sent the refresh token and has no answer", retry_after=pause)
         return RefreshTokenGrant(refresh_token=record.token.refresh_token)
@@ -338,9 +344,9 @@ class Exchange:
         """Get an app's token for this process, past the store: nothing is spent by it. It is offered to the store."""
         async with self._writing():
             if self.closed:
-                return ManagerClosedError("the manager was closed before anything was sent")
+                return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
-            token = await self._means.endpoint.exchange(grant)
+            token = await self._means.client.exchange(grant)
             if isinstance(token, ZoomAuthError):
                 return token
             sent = 0 if ours is None else ours.generation
@@ -411,7 +417,7 @@ class Exchange:
         forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
         revoked = False
         if forgotten and record.token is not None:
-            revoked = await self._means.endpoint.revoke(record.token.access_token) is None
+            revoked = await self._means.client.revoke(record.token.access_token) is None
         self._announce(events.LateTokenDropped(key=self.key, revoked=revoked))
 
     def _took_effect(self, held: Held, record: Record, *, sent: int, stored: bool | StoreError) -> None:

@@ -81,33 +81,23 @@ class RenewalPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restraint:
-    """What holds the next request back. One value, which outlives flights; times are moments of the manager's clock.
+    """What holds one identity's next attempt back. It outlives flights; times are moments of the manager's clock.
 
     Attributes:
-        floor: The identity's: a pause after each token that arrived.
-        backoff: The identity's: a pause after each failure, longer with each.
-        retry_after: The client's: what Zoom asked for, or what a broken TLS connection suggests.
-        probe: The client's: a long pause while Zoom calls it misconfigured.
+        floor: A pause after each token that arrived.
+        backoff: A pause after each failure, longer with each.
         failures: How many in a row.
         last_error: The latest failure since the latest success.
     """
 
     floor: float = _NEVER
     backoff: float = _NEVER
-    retry_after: float = _NEVER
-    probe: float = _NEVER
     failures: int = 0
     last_error: ZoomAuthError | None = None
 
-    def next_attempt(self, *, forced: bool = False) -> float:
-        """Return the moment of the next try. A forced one respects the floor and Zoom's wish, nothing else."""
-        if forced:
-            return max(self.floor, self.retry_after)
-        return max(self.floor, self.backoff, self.retry_after, self.probe)
-
-    def after_success(self, floor: float) -> "Restraint":
-        """Return what holds once a token has arrived, the next one not before `floor`."""
-        return Restraint(floor=floor, retry_after=self.retry_after)
+    def until(self, *, forced: bool) -> float:
+        """Return the moment up to which it holds. A forced attempt respects nothing but the floor."""
+        return self.floor if forced else max(self.floor, self.backoff)
 
     def after_failure(self, error: ZoomAuthError, *, now: float, luck: float, left: float) -> "Restraint":
         """Return what holds after a failed attempt.
@@ -121,21 +111,44 @@ class Restraint:
         longest = min(LONGEST_BACKOFF, (1 << min(self.failures, 10)) / 2)
         if left > 0:
             longest = min(longest, left / 4)  # several tries still fit into what is left
-        return replace(
-            self,
-            backoff=now + luck * longest,
-            retry_after=self.retry_after
-            if error.retry_after is None
-            else max(self.retry_after, now + error.retry_after),
-            probe=now + PROBE_PAUSE if isinstance(error, ConfigurationError) else _NEVER,
-            failures=self.failures + 1,
-            last_error=error,
-        )
+        return replace(self, backoff=now + luck * longest, failures=self.failures + 1, last_error=error)
 
     def after_refusal(self, error: ZoomAuthError, *, look_at: float) -> "Restraint":
         """Return what holds when only a person can help: nothing is sent, the store is looked at from `look_at` on."""
-        return Restraint(floor=look_at, retry_after=self.retry_after, last_error=error)
+        return Restraint(floor=look_at, last_error=error)
 
     def raised(self, floor: float) -> "Restraint":
         """Return the same with a later floor."""
         return replace(self, floor=max(self.floor, floor))
+
+    def relieved(self) -> "Restraint":
+        """Return what is left once the trouble is over: the floor."""
+        return Restraint(floor=self.floor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """What holds back every request of one client id. It outlives flights; times are moments of the manager's clock.
+
+    Attributes:
+        wished: Up to when Zoom wants no request (`Retry-After`), or a TLS connection that is not to be trusted suggests
+            none.
+        probe: Up to when an app that Zoom calls misconfigured is left alone: only a person can mend that.
+        reason: The error that the longer of both came with.
+    """
+
+    wished: float = _NEVER
+    probe: float = _NEVER
+    reason: ZoomAuthError | None = None
+
+    def until(self, *, forced: bool) -> float:
+        """Return the moment up to which it holds. A forced attempt respects what Zoom wishes, nothing else."""
+        return self.wished if forced else max(self.wished, self.probe)
+
+    def after(self, error: ZoomAuthError | None, *, now: float) -> "Pause":
+        """Return what holds after an answer: an error, or None for what was asked for."""
+        wished = (
+            self.wished if error is None or error.retry_after is None else max(self.wished, now + error.retry_after)
+        )
+        probe = now + PROBE_PAUSE if isinstance(error, ConfigurationError) else _NEVER
+        return Pause(wished=wished, probe=probe, reason=self.reason if error is None else error)

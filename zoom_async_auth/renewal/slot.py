@@ -78,13 +78,17 @@ class Slot:
         Raises:
             ZoomAuthError: Why there is none.
         """
-        for _ in range(_ATTEMPTS):
-            flight = self.board()
-            held = await flight.wait()
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._policy.timeout
+        while True:
+            landed = await self.board().wait()
+            if (served := self.served()) is not None:
+                return served
+            if self.exchange.closed and self._means.now() < landed.withheld_at:
+                return landed
             # The loop may have stalled, or somebody rejected the token, before this task had its turn.
-            if self._is_served(held) or (self.exchange.closed and self._means.now() < held.withheld_at):
-                return held
-        raise TokenUnavailableError("each token had expired before it could be handed out: is the loop overloaded?")
+            if loop.time() >= give_up_at:
+                raise TokenUnavailableError("no token lived until it could be handed out: is the loop overloaded?")
 
     def board(self, *, forced: bool = False) -> Flight[Held]:
         """Return the flight that is in progress, or start one."""
@@ -92,21 +96,26 @@ class Slot:
         if flight is None:
             flight = Flight(timeout=self._policy.timeout, excuse=self._excuse, forced=forced)
             self.flight = flight  # before the task: with eager tasks it runs at once
-            self._means.spawn(self._fly(flight))
+            task = self._means.spawn(self._fly(flight, self.held))
+            # A task that is cancelled before its first step runs no line of its own.
+            task.add_done_callback(lambda _: self._land(flight, None))
         elif forced and not flight.forced:
             flight.forced = True
             self._nudge()
         return flight
 
+    def served(self) -> Held | None:
+        """Return the token that may be handed out now, if there is one."""
+        return self.held if self._means.now() < self.serving.until else None
+
     def invalidate(self, access_token: str) -> bool:
         """Stop serving `access_token`, if it is the one that is served; tell whether it was."""
-        held, now = self.held, self._means.now()
+        held = self.held
         if held is None or self.serving is NOTHING:
             return False
         if not hmac.compare_digest(access_token.encode(), self.serving.access_token.encode()):
             return False
-        if now - held.arrived_at >= LONGEST_FLOOR * self._policy.min_interval:
-            self._rejections = 0  # it was good for long: this is not the same trouble as before
+        self._forgive()
         self._rejections += 1
         self.serving = NOTHING
         self.restraint = self.restraint.raised(held.arrived_at + self._policy.floor(self._rejections))
@@ -129,11 +138,15 @@ class Slot:
         failure = await self.exchange.revoke()
         if failure is None:
             self.held, self.serving = None, NOTHING
+            if self.exchange.is_app:
+                self.restraint = self.restraint.relieved()
+                self.due = math.inf  # it could get the next token, but nobody wants one now
+            else:
+                revoked = AuthorizationRequiredError("revoked: the person has to authorize the app again")
+                now = self._means.now()
+                self.restraint = self.restraint.after_refusal(revoked, look_at=now + self._policy.min_interval)
+                self._replan()
             self._nudge()
-            self.restraint = Restraint(floor=self.restraint.floor, retry_after=self.restraint.retry_after)
-            # An app could get the next token, but nobody wants one now. A person may authorize it anew, elsewhere.
-            self.due = math.inf if self.exchange.is_app else self._means.now() + STORE_POLL
-            self._plan(self)
         return failure
 
     def close(self) -> None:
@@ -155,33 +168,34 @@ class Slot:
 
     # The flight.
 
-    async def _fly(self, flight: Flight[Held]) -> None:
-        outcome: Held | ZoomAuthError | None = None
+    async def _fly(self, flight: Flight[Held], before: Held | None) -> None:
         try:
             await asyncio.sleep(0)  # who started this is not waiting yet; patience counts from then
-            outcome = await self._renew(flight)
+            outcome = await self._renew(flight, before)
         except Exception as bug:  # noqa: BLE001 -- those who wait must hear of our own bugs
             outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {type(bug).__name__}"))
-        finally:
+        self._land(flight, outcome)
+
+    def _land(self, flight: Flight[Held], outcome: Held | ZoomAuthError | None) -> None:
+        if self.flight is flight:
             self.flight = None
             flight.land(outcome)
             self._replan()
 
-    async def _renew(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+    async def _renew(self, flight: Flight[Held], before: Held | None) -> Held | ZoomAuthError | None:
         """Try until there is a token, an error that waiting does not mend, or nobody who waits."""
-        before = self.held
         for _ in range(_ATTEMPTS):
-            pause = self.restraint.next_attempt(forced=flight.forced) - self._means.now()
+            if self.exchange.closed:
+                return None
+            if self.held is not before and (served := self.served()) is not None:
+                return served  # somebody authorized the app meanwhile
+            pause = self._next_attempt(forced=flight.forced) - self._means.now()
             if pause > 0:
                 if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
                     return self.restraint.last_error
                 if pause > flight.patience_left():
                     return self._excuse()
                 await self._sleep(pause)
-                if self.exchange.closed:
-                    return None
-                if self.held is not before and self.held is not None and self._is_served(self.held):
-                    return self.held  # somebody authorized the app meanwhile
                 continue
             outcome = await self._attempt(forced=flight.forced)
             if isinstance(outcome, Held) or self.exchange.closed or not outcome.transient:
@@ -203,7 +217,9 @@ class Slot:
 
     async def _settle(self) -> None:
         failure = await self.exchange.settle()
-        if failure is not None:
+        if failure is None:
+            self.restraint = self.restraint.relieved()
+        else:
             self._note_failure(failure)
         self._replan()
 
@@ -221,21 +237,23 @@ class Slot:
     # What follows from what.
 
     def _publish(self, held: Held) -> None:
+        if self.serving is not NOTHING:
+            self._forgive()
         before, self.held = self.held, held
         self.serving = NOTHING if self.exchange.closed else Serving(held.token.access_token, held.withheld_at)
-        self.restraint = self.restraint.after_success(held.arrived_at + self._policy.floor(self._rejections))
+        self.restraint = Restraint(floor=held.arrived_at + self._policy.floor(self._rejections))
         if before is not None and held.token.scope and (lost := before.token.scope - held.token.scope):
             self._means.announce(events.ScopeShrunk(key=self.exchange.key, lost=lost))
         self._nudge()
         self._replan()
 
     def _note_failure(self, error: ZoomAuthError) -> ZoomAuthError:
-        now = self._means.now()
+        now, served = self._means.now(), self.served()
         news = type(self.restraint.last_error) is not type(error) or not isinstance(error, AuthorizationRequiredError)
         if isinstance(error, AuthorizationRequiredError):
             self.restraint = self.restraint.after_refusal(error, look_at=now + self._policy.min_interval)
         elif not isinstance(error, ManagerClosedError):
-            left = 0.0 if self.held is None or self.serving is NOTHING else max(0.0, self.serving.until - now)
+            left = 0.0 if served is None else served.withheld_at - now
             self.restraint = self.restraint.after_failure(error, now=now, luck=self._means.random(), left=left)
         if news:  # an app that nobody authorized yet is told of once, not twice a minute
             self._means.announce(events.RenewalFailed(key=self.exchange.key, error=error))
@@ -243,8 +261,8 @@ class Slot:
 
     def _excuse(self) -> ZoomAuthError:
         """Say why there is no token yet, and when the next try is."""
-        pause = self.restraint.next_attempt() - self._means.now()
-        known = self.restraint.last_error
+        pause = self._next_attempt() - self._means.now()
+        known = self.restraint.last_error or self._means.client.pause.reason
         if known is not None:
             return known.copy(retry_after=pause) if pause > 0 else known
         if pause > 0:
@@ -253,8 +271,15 @@ class Slot:
             )
         return TokenUnavailableError(f"no token within {self._policy.timeout:g} s: the renewal goes on")
 
-    def _is_served(self, held: Held) -> bool:
-        return self.serving.access_token is held.token.access_token and self._means.now() < self.serving.until
+    def _next_attempt(self, *, forced: bool = False) -> float:
+        return max(self.restraint.until(forced=forced), self._means.client.pause.until(forced=forced))
+
+    def _forgive(self) -> None:
+        """Forget earlier rejections once a token was good for long: the next one is not the same trouble."""
+        if self.held is not None:
+            age = self._means.now() - self.held.arrived_at
+            if age >= LONGEST_FLOOR * self._policy.min_interval:
+                self._rejections = 0
 
     def _is_stale(self) -> bool:
         return self.held is None or self.serving is NOTHING or self._means.now() >= self.held.stale_at
@@ -265,7 +290,7 @@ class Slot:
         if isinstance(self.restraint.last_error, AuthorizationRequiredError):
             self.due = self._means.now() + STORE_POLL  # another process may get the person's authorization
         elif self.held is None or self.serving is NOTHING or self.exchange.pending is not None:
-            self.due = self.restraint.next_attempt()
+            self.due = self._next_attempt()
         else:
-            self.due = max(self.held.stale_at, self.restraint.next_attempt())
+            self.due = max(self.held.stale_at, self._next_attempt())
         self._plan(self)
