@@ -380,11 +380,10 @@ class TokenManager:
         exchange = self._slot.exchange
         if exchange.pending is None or await exchange.settle() is None:
             return
-        token = exchange.pending.record.token
-        if self._on_uncommitted is None or token is None:
+        if self._on_uncommitted is None:
             return
         try:
-            self._on_uncommitted(self._key, token)
+            self._on_uncommitted(self._key, exchange.pending.token)
         except Exception as error:  # noqa: BLE001 -- closing goes on
             _log.error("on_uncommitted failed with %s", type(error).__name__)
 

@@ -76,7 +76,8 @@ class Wire:
         posts: How many requests were sent, lost ones included.
         held_before: While set, requests wait before Zoom sees them.
         held_after: While set, Zoom has acted, and the answers wait.
-        replies: Functions that make something else of the answers to come, one for each, in order.
+        instead: What answers the next requests in Zoom's place, one each; Zoom does not see those.
+        replies: Functions that make something else of Zoom's next answers, one each.
     """
 
     def __init__(self, inner: MemoryTransport) -> None:
@@ -84,12 +85,15 @@ class Wire:
         self.posts = 0
         self.held_before: asyncio.Event | None = None
         self.held_after: asyncio.Event | None = None
+        self.instead: list[Answer] = []
         self.replies: list[Callable[[Answer], Answer]] = []
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         self.posts += 1
         if self.held_before is not None:
             await self.held_before.wait()
+        if self.instead:
+            return self.instead.pop(0)
         answer = await self._inner.send(url, headers, body, timeout)
         if self.held_after is not None:
             await self.held_after.wait()

@@ -35,7 +35,7 @@ from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.ledger import Ledger, Look
 from zoom_async_auth.renewal.policy import RenewalPolicy
-from zoom_async_auth.stores.base import Reading, Record, Store
+from zoom_async_auth.stores.base import Record, Store
 
 # Bounds for loops that end long before, unless a store or a clock is broken.
 _ROUNDS = 100
@@ -62,10 +62,19 @@ class Means:
 @secretive
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A token that arrived and is not stored yet: its refresh token lives in this process alone."""
+    """A token that arrived and is not stored yet: its refresh token lives in this process alone.
+
+    Attributes:
+        sent: The generation that it replaces.
+        token: What Zoom sent.
+        sent_at: When it was asked for, by our clock.
+        record: What is to be stored; None if the store's time was not known when it arrived.
+    """
 
     sent: int
-    record: Record
+    token: Token
+    sent_at: float
+    record: Record | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,14 +167,20 @@ class Exchange:
             pending = self.pending
             if pending is None:
                 return None
-            stored = await self._ledger.commit(pending.sent, pending.record)
+            record = pending.record
+            if record is None:
+                seen = await self._ledger.peek()
+                if isinstance(seen, StoreError):
+                    return seen
+                record = self._record(seen, pending.token, pending.sent_at, generation=pending.sent + 1)
+            stored = await self._ledger.commit(pending.sent, record)
             if isinstance(stored, StoreError):
                 return stored
             self.pending = None
-            if stored or await self._is_stored(pending.sent, pending.record):
-                self._announce(events.CommitRecovered(key=self.key, generation=pending.record.generation))
+            if stored or await self._is_stored(pending.sent, record):
+                self._announce(events.CommitRecovered(key=self.key, generation=record.generation))
             elif self._app_grant is None:  # an app's token was only offered: it goes on to be served
-                await self._drop_late(pending.sent, pending.record)
+                await self._drop_late(pending.sent, pending.token)
             return None
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
@@ -199,9 +214,11 @@ class Exchange:
             seen = await self._begin_anew()
             if isinstance(seen, ZoomAuthError):
                 return seen
-            record = seen.reading.record if self.pending is None else self.pending.record
-            if record is not None and record.token is not None:
-                failure = await self._means.client.revoke(record.token.access_token)
+            record = seen.reading.record
+            stored = None if record is None else record.token
+            token = stored if self.pending is None else self.pending.token
+            if token is not None:
+                failure = await self._means.client.revoke(token.access_token)
                 if failure is not None:
                     await self._release(seen)
                     return failure
@@ -307,9 +324,9 @@ class Exchange:
         held = self._arrived(token, sent_at, generation=sent + 1)
         stored = await self._ledger.commit(sent, record)
         if stored is False and not await self._is_stored(sent, record):
-            await self._drop_late(sent, record)
+            await self._drop_late(sent, token)
             return await self._ledger.peek()
-        self._took_effect(held, record, sent=sent, stored=stored)
+        self._took_effect(held, record, sent_at, stored=stored)
         self._announce(events.TokenRenewed(key=self.key, generation=held.generation, expires_in=token.expires_in))
         return held
 
@@ -329,7 +346,7 @@ class Exchange:
             record = replace(record, generation=sent + 1)
             stored = await self._ledger.commit(sent, record)
         held = self._arrived(token, sent_at, generation=sent + 1)
-        self._took_effect(held, record, sent=sent, stored=stored)
+        self._took_effect(held, record, sent_at, stored=stored)
         return held
 
     async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
@@ -352,11 +369,7 @@ class Exchange:
             sent = 0 if ours is None else ours.generation
             held = self._arrived(token, sent_at, generation=sent + 1)
             if why is not None:
-                wall = self._means.wall()  # the store's clock is out of reach
-                seen = Look(
-                    reading=Reading(record=None, now=wall), before=sent_at, after=self._means.now(), begun=False
-                )
-                self.pending = Pending(sent=sent, record=self._record(seen, token, sent_at, generation=sent + 1))
+                self.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None)
             self._announce(events.StoreBypassed(key=self.key, error=why))
             self._announce(events.TokenRenewed(key=self.key, generation=sent + 1, expires_in=token.expires_in))
             return held
@@ -411,20 +424,20 @@ class Exchange:
         kept = seen.reading.record
         return kept.generation == record.generation and kept.token == record.token
 
-    async def _drop_late(self, sent: int, record: Record) -> None:
+    async def _drop_late(self, sent: int, token: Token) -> None:
         """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
         seen = await self._ledger.begin(sent)
         forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
         revoked = False
-        if forgotten and record.token is not None:
-            revoked = await self._means.client.revoke(record.token.access_token) is None
+        if forgotten:
+            revoked = await self._means.client.revoke(token.access_token) is None
         self._announce(events.LateTokenDropped(key=self.key, revoked=revoked))
 
-    def _took_effect(self, held: Held, record: Record, *, sent: int, stored: bool | StoreError) -> None:
+    def _took_effect(self, held: Held, record: Record, sent_at: float, *, stored: bool | StoreError) -> None:
         self._refused, self._doubtful = None, None
         self.pending = None
         if isinstance(stored, StoreError):
-            self.pending = Pending(sent=sent, record=record)
+            self.pending = Pending(sent=record.generation - 1, token=held.token, sent_at=sent_at, record=record)
             self._announce(events.CommitFailed(key=self.key, generation=record.generation, error=stored))
         if held.token.assumed:
             self._announce(events.FieldsAssumed(key=self.key, fields=held.token.assumed))

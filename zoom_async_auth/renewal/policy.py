@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 
 LONGEST_BACKOFF = 60.0
+SHORTEST_BACKOFF = 0.05
+"""Whatever luck says: a store that fails at once, and a random number of 0, make no busy loop."""
 LONGEST_FLOOR = 60
 """In multiples of `min_interval`: how far the floor grows while fresh tokens keep being rejected."""
 PROBE_PAUSE = 1800.0
@@ -111,7 +113,8 @@ class Restraint:
         longest = min(LONGEST_BACKOFF, (1 << min(self.failures, 10)) / 2)
         if left > 0:
             longest = min(longest, left / 4)  # several tries still fit into what is left
-        return replace(self, backoff=now + luck * longest, failures=self.failures + 1, last_error=error)
+        pause = max(SHORTEST_BACKOFF, luck * longest)
+        return replace(self, backoff=now + pause, failures=self.failures + 1, last_error=error)
 
     def after_refusal(self, error: ZoomAuthError, *, look_at: float) -> "Restraint":
         """Return what holds when only a person can help: nothing is sent, the store is looked at from `look_at` on."""

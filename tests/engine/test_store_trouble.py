@@ -1,0 +1,299 @@
+"""A store that is down, slow or forgetful: nothing is spent that cannot be kept, and callers are served meanwhile."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.engine.world import QUIET, FaultyStore, World
+from zoom_async_auth import RenewalPolicy, StoreError, TokenManager
+from zoom_async_auth.events import (
+    CommitFailed,
+    CommitRecovered,
+    GrantDied,
+    LateTokenDropped,
+    StoreBypassed,
+    StoreNotDurable,
+    TokenRenewed,
+)
+
+
+@pytest.fixture
+async def world() -> World:
+    """A world of average luck: with none, each failure would be followed by the shortest pause."""
+    return World(luck=0.5)
+
+
+async def _opened(world: World, store: FaultyStore, **options: Any) -> TokenManager:
+    manager = world.personal(store=store, **{"policy": QUIET, **options})
+    await manager.start()
+    await manager.authorize(world.consent())
+    return manager
+
+
+@pytest.mark.parametrize("operation", ["peek", "begin"])
+async def test_an_app_gets_its_token_past_a_store_that_is_down(world: World, operation: str) -> None:
+    """Nothing is spent by it; an event tells (F56)."""
+    store = FaultyStore(world.store())
+    store.down.add(operation)
+    async with world.manager(store=store) as manager:
+        assert world.is_good(await manager.bearer())
+
+    assert world.zoom.token_requests == 1
+    assert len(world.seen(StoreBypassed)) == 1
+
+
+async def test_a_token_got_past_the_store_is_offered_to_it_when_it_is_back(world: World) -> None:
+    """The next process finds it there."""
+    store = FaultyStore(world.store())
+    store.down |= {"peek", "begin", "commit"}
+    async with world.manager(store=store) as manager:
+        token = await manager.bearer()
+        assert manager.health().state == "uncommitted"
+        await asyncio.sleep(100.0)
+        store.down.clear()
+        await asyncio.sleep(60.0)
+        assert manager.health().state == "fresh"
+        assert manager.health().last_error is None
+        async with world.manager(store=store) as successor:
+            assert await successor.bearer() == token
+
+    assert world.zoom.token_requests == 1
+    assert len(world.seen(CommitRecovered)) == 1
+
+
+async def test_a_token_got_past_the_store_goes_on_though_another_was_stored_meanwhile(world: World) -> None:
+    """It was only an offer: no event, no loss, no revocation."""
+    inner = world.store()
+    store = FaultyStore(inner)
+    store.down |= {"peek", "begin", "commit"}
+    async with world.manager(store=store) as manager, world.manager(store=inner) as other:
+        ours, theirs = await manager.bearer(), await other.bearer()
+        store.down.clear()
+        await asyncio.sleep(60.0)
+        assert ours != theirs
+        assert await manager.bearer() == ours
+        assert world.is_good(ours)
+        assert manager.health().state == "fresh"
+
+    assert not world.seen(LateTokenDropped)
+
+
+@pytest.mark.parametrize("operation", ["peek", "begin"])
+async def test_a_person_is_served_while_the_store_is_down_and_nothing_is_spent(world: World, operation: str) -> None:
+    """Rotating with the store down: fail closed, serve what is valid (F56, F62)."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    token = await manager.bearer()
+    store.down.add(operation)
+    await asyncio.sleep(3500.0)
+    assert await manager.bearer() == token
+    await asyncio.sleep(100.0)
+    with pytest.raises(StoreError, match="ConnectionError") as caught:
+        await manager.bearer()
+    assert caught.value.transient
+    assert "secret-host" not in str(caught.value)
+    assert "refresh_token" not in world.zoom.stats
+    store.down.clear()
+    await asyncio.sleep(61.0)
+    assert world.is_good(await manager.bearer())
+    await manager.aclose()
+
+
+async def test_a_code_is_not_spent_while_the_store_is_down(world: World) -> None:
+    store = FaultyStore(world.store())
+    store.down.add("begin")
+    async with world.personal(store=store) as manager:
+        grant = world.consent()
+        with pytest.raises(StoreError):
+            await manager.authorize(grant)
+        assert world.wire.posts == 0
+        store.down.clear()
+        await manager.authorize(grant)
+        assert world.is_good(await manager.bearer())
+
+
+async def test_a_commit_that_fails_for_ten_minutes_loses_nothing(world: World) -> None:
+    """F57: one request, the new access token from memory, and at the end the store has what Zoom has."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    store.down.add("commit")
+    token = await manager.renew()
+    assert await manager.bearer() == token.access_token
+    assert manager.health().state == "uncommitted"
+    await asyncio.sleep(600.0)
+    assert world.zoom.stats["refresh_token"] == {"ok": 1}
+    assert await manager.bearer() == token.access_token
+    store.down.clear()
+    await asyncio.sleep(61.0)
+    assert manager.health().state == "fresh"
+    await manager.aclose()
+
+    async with world.personal(store=store) as successor:
+        stored = await successor.token()
+    assert (stored.access_token, stored.refresh_token) == (token.access_token, token.refresh_token)
+    assert len(world.seen(CommitFailed)) == 1
+    assert len(world.seen(CommitRecovered)) == 1
+
+
+async def test_a_refresh_token_that_is_not_stored_is_not_spent(world: World) -> None:
+    """The one that would follow could be lost, and with it the person's consent (F57)."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    store.down.add("commit")
+    await manager.renew()
+    await asyncio.sleep(3600.0)
+    with pytest.raises(StoreError):
+        await manager.bearer()
+    with pytest.raises(StoreError):
+        await manager.renew()
+    assert world.zoom.stats["refresh_token"] == {"ok": 1}
+    store.down.clear()
+    await asyncio.sleep(61.0)
+    assert world.is_good(await manager.bearer())
+    await manager.aclose()
+
+    assert world.zoom.stats["refresh_token"] == {"ok": 2}
+
+
+async def test_an_authorization_that_could_not_be_stored_is_kept_until_it_can(world: World) -> None:
+    store = FaultyStore(world.store())
+    store.down.add("commit")
+    async with world.personal(store=store) as manager:
+        token = await manager.authorize(world.consent())
+        assert await manager.bearer() == token.access_token
+        store.down.clear()
+        await asyncio.sleep(61.0)
+        async with world.personal(store=store) as successor:
+            assert await successor.bearer() == token.access_token
+
+
+@pytest.mark.parametrize("verb", ["renew", "authorize"])
+async def test_a_commit_whose_answer_was_lost_is_found_done(world: World, verb: str) -> None:
+    """The compare-and-set fails on the second try, because the first one worked."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    store.silent.add("commit")
+    token = await (manager.renew() if verb == "renew" else manager.authorize(world.consent()))
+    store.silent.clear()
+    await asyncio.sleep(61.0)
+    assert manager.health().state == "fresh"
+    assert await manager.bearer() == token.access_token
+    await manager.renew()
+    await manager.aclose()
+
+    assert not world.seen(GrantDied)
+    assert not world.seen(LateTokenDropped)
+
+
+async def test_a_slow_store_is_given_up_and_the_lease_is_not_outlived(world: World) -> None:
+    """Thirty seconds for one call (F58): a person's token is not spent; an app's is got without it."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    store.slow["begin"] = 30.0
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    with pytest.raises(StoreError, match="no answer within 5 s"):
+        await manager.renew()
+    assert loop.time() - started <= 30.0
+    assert "refresh_token" not in world.zoom.stats
+    await manager.aclose()
+
+
+async def test_a_host_that_slept_after_begin_starts_over(world: World) -> None:
+    """The lease no longer covers a request: somebody else may be sending by now (F58)."""
+
+    class Sleepy(FaultyStore):
+        sleeps = 0
+
+        async def begin(self, *args: Any, **options: Any) -> Any:
+            answer = await super().begin(*args, **options)
+            if self.sleeps:
+                self.sleeps -= 1
+                world.clock.advance(15.0)
+            return answer
+
+    store = Sleepy(world.store())
+    manager = await _opened(world, store)
+    store.sleeps = 1
+    store.calls.clear()
+    await manager.renew()
+    await manager.aclose()
+
+    assert store.calls == ["peek", "begin", "release", "begin", "commit"]
+
+
+async def test_a_release_that_fails_does_no_harm(world: World) -> None:
+    """The lease runs out by itself (F42)."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    store.down.add("release")
+    world.clock.advance(3600.0)
+    world.zoom.outage = 503
+    renewal = asyncio.create_task(manager.bearer())
+    await asyncio.sleep(1.0)
+    world.zoom.outage = None
+    assert world.is_good(await renewal)
+    await manager.aclose()
+
+
+async def test_a_grant_that_cannot_be_condemned_is_still_not_sent_again(world: World) -> None:
+    """This process knows: it looks again, and sends nothing (F77)."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store)
+    world.zoom.model.revoke(_app(world), (await manager.token()).access_token)
+    store.down.add("condemn")
+    world.clock.advance(3600.0)
+    with pytest.raises(StoreError):
+        await manager.bearer()
+    await asyncio.sleep(600.0)
+    assert world.zoom.stats["refresh_token"] == {"invalid_grant": 1}
+    store.down.clear()
+    await asyncio.sleep(61.0)
+    assert manager.health().state == "dead"
+    await manager.aclose()
+
+    assert world.zoom.stats["refresh_token"] == {"invalid_grant": 1}
+    assert len(world.seen(GrantDied)) == 1
+
+
+async def test_a_durable_store_is_told_apart(world: World) -> None:
+    async with world.personal(store=FaultyStore(world.store(), durable=True)) as manager:
+        assert manager.health().durable is True
+    async with world.personal(store=FaultyStore(world.store(), durable=False)) as manager:
+        assert manager.health().durable is False
+
+    assert len(world.seen(StoreNotDurable)) == 1
+
+
+async def test_the_way_of_a_renewal_is_peek_begin_commit(world: World) -> None:
+    """The new token is in the store before anybody sees it."""
+    store = FaultyStore(world.store())
+    async with world.manager(store=store) as manager:
+        store.slow["commit"] = 2.0
+        caller = asyncio.create_task(manager.bearer())
+        await asyncio.sleep(1.0)
+        assert world.zoom.token_requests == 1
+        assert not caller.done()
+        assert not world.seen(TokenRenewed)
+        await caller
+
+    assert store.calls == ["peek", "begin", "commit"]
+
+
+async def test_a_long_commit_outlasts_the_patience_of_callers_and_is_not_cancelled(world: World) -> None:
+    """`timeout` bounds what callers wait for; it never cancels a commit."""
+    store = FaultyStore(world.store())
+    store.slow["commit"] = 4.0
+    async with world.manager(store=store, policy=RenewalPolicy(timeout=1.0)) as manager:
+        with pytest.raises(Exception, match="no token within 1 s"):
+            await manager.bearer()
+        await asyncio.sleep(4.0)
+        assert world.is_good(await manager.bearer())
+
+    assert world.zoom.token_requests == 1
+    assert not world.seen(CommitFailed)
+
+
+def _app(world: World) -> Any:
+    return world.zoom.model.app(world.zoom.user_app.client_id)
