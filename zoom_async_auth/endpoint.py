@@ -166,18 +166,26 @@ class AiohttpTransport:
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         """Send one POST; see `Transport`."""
-        try:
-            return await self._send(url, headers, body, timeout)
-        except (aiohttp.ClientError, OSError, ValueError) as foreign:
-            failure = _translated(foreign)
+        session = self._opened()
+        if session is None:
+            failure: ZoomAuthError = ConfigurationError(
+                "the transport is not open: enter it (async with), or give it to a manager"
+            )
+        else:
+            limits = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout / 2)
+            try:
+                return await self._answer(
+                    session.post(
+                        url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False, timeout=limits
+                    )
+                )
+            except (aiohttp.ClientError, OSError, ValueError) as foreign:
+                failure = _translated(foreign)
         del headers, body
         raise failure
 
-    async def _send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
-        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout / 2)
-        async with self._opened().post(
-            url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False, timeout=limits
-        ) as response:
+    async def _answer(self, sending: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Answer:
+        async with sending as response:
             received = bytearray()
             async for chunk in response.content.iter_any():
                 received += chunk
@@ -185,9 +193,9 @@ class AiohttpTransport:
                     break
             return Answer(status=response.status, headers=dict(response.headers), body=bytes(received))
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self) -> aiohttp.ClientSession | None:
         if self._users == 0:
-            raise ConfigurationError("the transport is not open: enter it (async with), or give it to a manager")
+            return None
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # A connection that Zoom has closed meanwhile would fail a POST in a way that leaves it in doubt.

@@ -175,7 +175,7 @@ async def test_what_a_paused_peer_stores_is_adopted_soon(world: World) -> None:
     world.luck = 0.5
     store = world.store()
     await _authorized(world, store)
-    paused = RenewalPolicy(jitter=0.0, attempt_timeout=200.0)
+    paused = RenewalPolicy(jitter=0.0, timeout=200.0, attempt_timeout=200.0)
     async with world.personal(store=store, policy=QUIET) as manager, world.personal(store=store, policy=paused) as peer:
         token = await manager.bearer()
         await asyncio.sleep(3290.0)
@@ -222,6 +222,7 @@ async def test_a_late_winner_is_accepted_and_the_other_ones_refusal_is_not_belie
 
 async def test_a_refusal_is_believed_once_the_doubt_has_passed(world: World) -> None:
     """The peer is gone for good, with the token that followed: dead, cause lost answer (F28)."""
+    world.luck = 0.5
     store = world.store()
     await _authorized(world, store)
     reading = await store.peek(_key(world))

@@ -1,0 +1,135 @@
+"""What a program and its operators can see: events, health; never a secret."""
+
+import asyncio
+import logging
+from dataclasses import fields
+
+import pytest
+
+from tests.engine.world import QUIET, World, turns
+from zoom_async_auth import TokenManager
+from zoom_async_auth.events import Event, RenewalFailed, TokenRejected, TokenRenewed
+
+
+async def test_observers_are_told_in_order_and_after_the_fact(world: World) -> None:
+    seen: list[tuple[str, bool]] = []
+    manager: TokenManager
+
+    def observe(event: Event) -> None:
+        seen.append((type(event).__name__, manager.health().ready))
+
+    manager = world.manager(observers=[observe])
+    async with manager:
+        token = await manager.bearer()
+        manager.invalidate(token)
+        await manager.bearer()
+
+    assert seen == [("TokenRenewed", True), ("TokenRejected", False), ("TokenRenewed", True)]
+
+
+async def test_an_observer_that_raises_is_logged_once_and_disturbs_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F55: its text may hold anything, so only its class is logged."""
+    others: list[Event] = []
+
+    def fail(event: Event) -> None:
+        raise ValueError(f"secret {event}")
+
+    async with world.manager(observers=[fail, others.append, fail]) as manager:
+        for _ in range(3):
+            await manager.renew()
+
+    assert len(others) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"observer {index} failed on TokenRenewed with ValueError; further failures of it are not logged"
+        for index in (0, 2)
+    ]
+
+
+async def test_an_observer_may_use_the_manager(world: World) -> None:
+    """It holds no lock and is not in the middle of anything."""
+    manager: TokenManager
+
+    def observe(event: Event) -> None:
+        if isinstance(event, TokenRenewed) and event.generation == 1:
+            manager.invalidate(world_token())
+
+    def world_token() -> str:
+        held = manager._slot.held
+        assert held is not None
+        return held.token.access_token
+
+    manager = world.manager(observers=[observe])
+    async with manager:
+        await asyncio.sleep(2.0)
+        assert manager.health().generation == 2
+
+
+async def test_a_healthy_program_logs_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A library is silent by default: whoever wants to hear of it observes."""
+    caplog.set_level(logging.DEBUG, logger="zoom_async_auth")
+    async with world.manager() as manager:
+        await manager.bearer()
+        await asyncio.sleep(24 * 3600.0)
+
+    assert not caplog.records
+
+
+async def test_health_tells_the_whole_life(world: World) -> None:
+    """One word for each state; all of it fit for a readiness probe."""
+    world.luck = 0.5
+    manager = world.manager(policy=QUIET)
+    states = [manager.health().state]
+    await manager.start()
+    states.append(manager.health().state)
+    await manager.bearer()
+    states.append(manager.health().state)
+    world.zoom.outage = 503
+    await asyncio.sleep(3400.0)
+    states.append(manager.health().state)
+    await asyncio.sleep(300.0)
+    states.append(manager.health().state)
+    await manager.aclose()
+    states.append(manager.health().state)
+
+    assert states == ["new", "starting", "fresh", "stale", "expired", "closed"]
+
+
+async def test_health_has_the_numbers_of_the_moment(world: World) -> None:
+    world.luck = 0.5
+    async with world.manager(policy=QUIET) as manager:
+        await manager.bearer()
+        await asyncio.sleep(100.0)
+        health = manager.health()
+        assert (health.ready, health.durable, health.generation, health.last_error) == (True, False, 1, None)
+        assert health.seconds_left == pytest.approx(3600.0 - 10.0 - 100.0 - world.zoom.latency)
+        assert health.next_attempt == pytest.approx(3300.0 - 100.0 - world.zoom.latency)
+        world.zoom.outage = 503
+        await asyncio.sleep(3600.0)
+        health = manager.health()
+        assert (health.ready, health.seconds_left) == (False, 0.0)
+        assert health.last_error is not None
+        assert health.last_error.status == 503
+
+
+async def test_what_is_told_of_a_failure_is_the_error_that_callers_get(world: World) -> None:
+    world.zoom.outage = 500
+    async with world.manager():
+        await turns()
+        await asyncio.sleep(0.2)
+
+    errors = [event.error for event in world.seen(RenewalFailed)]
+    assert errors
+    assert {error.status for error in errors} == {500}
+
+
+async def test_events_name_the_key_and_hold_nothing_that_could_be_spent(world: World) -> None:
+    async with world.manager(key="team-a") as manager:
+        manager.invalidate(await manager.bearer())
+        await manager.bearer()
+
+    assert {event.key for event in world.events} == {"team-a"}
+    kinds = {field.name for event in world.events for field in fields(event)}
+    assert kinds == {"key", "generation", "expires_in"}
+    assert [event.generation for event in world.seen(TokenRejected)] == [1]
