@@ -43,7 +43,7 @@ class ZoomAuthError(Exception):
         in_doubt: bool = False,
     ) -> None:
         super().__init__(message)
-        self.transient = self._transient_by_default if transient is None else transient
+        self.transient: bool = self._transient_by_default if transient is None else transient
         self.retry_after = retry_after
         self.error = error
         self.reason = reason

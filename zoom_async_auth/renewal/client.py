@@ -21,7 +21,7 @@ class Client:
     def __init__(self, endpoint: Endpoint, now: Callable[[], float]) -> None:
         self._endpoint = endpoint
         self._now = now
-        self.pause = Pause()
+        self.pause: Pause = Pause()
 
     async def exchange(self, grant: Grant) -> Token | ZoomAuthError:
         """Ask for a token; see `Endpoint.exchange`."""

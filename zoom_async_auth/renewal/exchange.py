@@ -117,10 +117,10 @@ class Exchange:
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
-        self.key = key
+        self.key: str = key
         self.pending: Pending | None = None
         self.writer: asyncio.Task[Any] | None = None
-        self.closed = False
+        self.closed: bool = False
 
     @property
     def is_app(self) -> bool:

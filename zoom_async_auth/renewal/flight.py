@@ -25,7 +25,7 @@ class Flight(Generic[_T]):
     __slots__ = ("_excuse", "_loop", "_patience", "_timeout", "_wave", "forced", "outcome")
 
     def __init__(self, *, timeout: float, excuse: Callable[[], ZoomAuthError], forced: bool = False) -> None:
-        self.forced = forced
+        self.forced: bool = forced
         self.outcome: _T | ZoomAuthError | None = None
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout

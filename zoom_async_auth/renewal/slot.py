@@ -63,12 +63,12 @@ class Slot:
         self._plan = plan
         self._nudged: asyncio.Event | None = None
         self._rejections = 0
-        self.due = -math.inf
-        self.exchange = exchange
-        self.serving = NOTHING
+        self.due: float = -math.inf
+        self.exchange: Exchange = exchange
+        self.serving: Serving = NOTHING
         self.held: Held | None = None
         self.flight: Flight[Held] | None = None
-        self.restraint = Restraint()
+        self.restraint: Restraint = Restraint()
 
     # What callers do.
 

@@ -63,6 +63,7 @@ class Sandbox:
                 web.get("/oauth/device", self._device_page),
                 web.post("/oauth/device", self._device_decision),
                 web.get("/v2/users/me", self._me),
+                web.get("/v2/users", self._users),
                 web.get("/.well-known/oauth-authorization-server", self._metadata),
                 web.get("/_sandbox/stats", self._statistics),
             ]
@@ -94,6 +95,9 @@ class Sandbox:
 
     async def _me(self, request: web.Request) -> web.Response:
         return _response(self._zoom.me(request.headers.get("Authorization", "")))
+
+    async def _users(self, request: web.Request) -> web.Response:
+        return _response(self._zoom.users(request.headers.get("Authorization", "")))
 
     async def _metadata(self, _: web.Request) -> web.Response:
         return _response(self._zoom.metadata())

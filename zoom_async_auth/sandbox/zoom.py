@@ -69,11 +69,11 @@ class Zoom:
         self.latency = latency
         self.outage: int | None = None
         self.redirect_uri = "http://127.0.0.1/callback"
-        self.credentials = ServerToServer(account_id=_name(), client_id=_name(), client_secret=_name())
-        self.client_credentials = ClientCredentials(client_id=_name(), client_secret=_name())
-        self.user_app = UserOAuth(client_id=_name(), client_secret=_name())
-        self.public_app = UserOAuth(client_id=_name())
-        self.model = Model(
+        self.credentials: ServerToServer = ServerToServer(account_id=_name(), client_id=_name(), client_secret=_name())
+        self.client_credentials: ClientCredentials = ClientCredentials(client_id=_name(), client_secret=_name())
+        self.user_app: UserOAuth = UserOAuth(client_id=_name(), client_secret=_name())
+        self.public_app: UserOAuth = UserOAuth(client_id=_name())
+        self.model: Model = Model(
             self._apps(), now=clock, random_bytes=os.urandom, token_lifetime=token_lifetime, reuse_grace=reuse_grace
         )
         self._counts: dict[str, Counter[str]] = {}
@@ -106,7 +106,7 @@ class Zoom:
         return self.model.authorize(known, user, redirect_uri=self.redirect_uri, challenge=code_challenge)
 
     def reject(self, access_token: str) -> None:
-        """Have `/v2/users/me` refuse this token from now on."""
+        """Have the API refuse this token from now on."""
         self.model.reject(access_token)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -125,11 +125,15 @@ class Zoom:
 
     def me(self, authorization: str) -> Reply:
         """Answer `GET /v2/users/me`."""
-        scheme, _, token = authorization.partition(" ")
-        user = self.model.user_of(token) if scheme.lower() == "bearer" else None
+        user = self._user(authorization)
+        return self._reply(401, _REJECTED) if user is None else self._reply(200, _profile(user))
+
+    def users(self, authorization: str) -> Reply:
+        """Answer `GET /v2/users`."""
+        user = self._user(authorization)
         if user is None:
             return self._reply(401, _REJECTED)
-        return self._reply(200, {"id": user, "email": f"{user}@example.com", "type": 1})
+        return self._reply(200, {"page_size": 30, "total_records": 1, "users": [_profile(user)]})
 
     def metadata(self) -> Reply:
         """Answer `GET /.well-known/oauth-authorization-server` (RFC 8414)."""
@@ -180,6 +184,10 @@ class Zoom:
         page = f"{self.url}/oauth/device"
         complete = f"{page}?{urlencode({'user_code': answer['user_code']})}"
         return self._answer({**answer, "verification_uri": page, "verification_uri_complete": complete})
+
+    def _user(self, authorization: str) -> str | None:
+        scheme, _, token = authorization.partition(" ")
+        return self.model.user_of(token) if scheme.lower() == "bearer" else None
 
     def _client(self, headers: Mapping[str, str], form: Mapping[str, str]) -> App | Refusal:
         """Return the app that the request comes from: Basic, or `client_id` in the form without a secret."""
@@ -246,6 +254,10 @@ def read_form(content_type: str, body: bytes) -> dict[str, str] | None:
         return None
     fields = dict(pairs)
     return fields if len(fields) == len(pairs) else None
+
+
+def _profile(user: str) -> dict[str, Any]:
+    return {"id": user, "email": f"{user}@example.com", "type": 1}
 
 
 def _name() -> str:

@@ -1,0 +1,123 @@
+"""The README is one program: its blocks run in order, and what they define does what the text says."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+from yarl import URL
+
+from zoom_async_auth import AuthorizationRequiredError, TokenManager, ZoomAuthError
+from zoom_async_auth.sandbox import Sandbox, Zoom
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def _serve(ready: "queue.SimpleQueue[tuple[Zoom, asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
+    async def main() -> None:
+        async with Sandbox() as zoom:
+            done = asyncio.Event()
+            ready.put((zoom, asyncio.get_running_loop(), done))
+            await done.wait()
+
+    asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def zoom() -> Iterator[Zoom]:
+    """A sandbox in a thread of its own: the blocks bring their own event loops."""
+    ready: queue.SimpleQueue[tuple[Zoom, asyncio.AbstractEventLoop, asyncio.Event]] = queue.SimpleQueue()
+    thread = threading.Thread(target=_serve, args=(ready,))
+    thread.start()
+    zoom, loop, done = ready.get(timeout=10)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ZOOM_ACCOUNT_ID", zoom.credentials.account_id)
+        environment.setenv("ZOOM_CLIENT_ID", zoom.credentials.client_id)
+        environment.setenv("ZOOM_CLIENT_SECRET", zoom.credentials.client_secret)
+        environment.setenv("ZOOM_BASE_URL", zoom.url)
+        yield zoom
+    loop.call_soon_threadsafe(done.set)
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def readme(zoom: Zoom) -> dict[str, Any]:
+    """Run all blocks in order, and return what they defined."""
+    del zoom
+    document = Sybil(parsers=[PythonCodeBlockParser()]).parse(README)
+    examples = list(document.examples())
+    assert len(examples) == 7
+    document.namespace["__name__"] = "readme"
+    for example in examples:
+        example.evaluate()
+    return document.namespace
+
+
+def test_the_quick_start_gets_an_answer_from_the_api(
+    readme: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(readme["main"]())
+    assert capsys.readouterr().out == "200\n"
+
+
+async def test_the_bot_answers_until_it_is_told_to_stop(readme: dict[str, Any]) -> None:
+    messages: asyncio.Queue[str] = asyncio.Queue()
+    for message in ("hello", "again", ""):
+        messages.put_nowait(message)
+    assert await readme["run_bot"](messages) == 2
+
+
+async def test_the_worker_gives_back_what_it_had_no_token_for(
+    readme: dict[str, Any], zoom: Zoom, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
+        jobs: asyncio.Queue[str] = asyncio.Queue()
+        jobs.put_nowait("one")
+        assert await readme["work"](manager, jobs) == []
+    with pytest.raises(ZoomAuthError):
+        await readme["work"](manager, _full(jobs))
+    assert capsys.readouterr().out == ""
+
+
+def _full(jobs: "asyncio.Queue[str]") -> "asyncio.Queue[str]":
+    jobs.put_nowait("another")
+    return jobs
+
+
+async def test_the_aiohttp_app_answers_and_is_ready(readme: dict[str, Any]) -> None:
+    async with TestClient(TestServer(readme["make_app"]())) as client:
+        users = await client.get("/users")
+        assert [user["id"] for user in (await users.json())["users"]] == ["account-owner"]
+        ready = await client.get("/ready")
+        assert (ready.status, await ready.json()) == (200, {"state": "fresh"})
+
+
+async def test_the_fastapi_app_hands_out_the_bearer(readme: dict[str, Any]) -> None:
+    app = readme["api"]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client,
+    ):
+        answer = await client.get("/token-length")
+        assert answer.status_code == 200
+        assert answer.json() > 500
+
+
+async def test_a_person_is_connected_by_the_consent_page(readme: dict[str, Any], zoom: Zoom) -> None:
+    kept = readme["start_consent"](zoom.user_app, zoom.redirect_uri)
+    asked = URL(kept.url)
+    assert asked.origin() == URL("https://zoom.us")
+    code = zoom.authorize("alice", code_challenge=asked.query["code_challenge"])
+    async with TokenManager(zoom.user_app, base_url=zoom.url) as manager:
+        await readme["finish_consent"](manager, urlencode({"code": code, "state": asked.query["state"]}), kept)
+        assert zoom.model.user_of(await manager.bearer()) == "alice"
+        with pytest.raises(AuthorizationRequiredError, match="does not belong to this browser"):
+            await readme["finish_consent"](manager, "code=stolen&state=guessed", kept)
