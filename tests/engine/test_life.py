@@ -253,8 +253,13 @@ async def test_somebody_who_cancels_every_task_of_the_loop_closes_the_manager_cl
     for task in asyncio.all_tasks():
         if task is not me and task not in callers and "zoom" in task.get_name():
             task.cancel()
+
+    async def end() -> None:
+        await asyncio.wait(callers)
+        await manager.aclose()
+
     with pytest.warns(ResourceWarning, match="was not closed"):
-        await asyncio.gather(asyncio.wait(callers), manager.aclose())
+        await end()
     assert all(isinstance(caller.exception(), ManagerClosedError) for caller in callers)
     with pytest.raises(ManagerClosedError):
         await manager.bearer()

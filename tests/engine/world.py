@@ -166,9 +166,13 @@ class FaultyStore:
         return result
 
 
-@types.coroutine
-def cancelled_at(k: int, coroutine: Coroutine[Any, Any, _T]) -> Generator[Any, Any, _T]:
+async def cancelled_at(k: int, coroutine: Coroutine[Any, Any, _T]) -> _T:
     """Run it, and cancel the running task, natively, at its k-th suspension."""
+    return await _cancelled_at(k, coroutine)
+
+
+@types.coroutine
+def _cancelled_at(k: int, coroutine: Coroutine[Any, Any, _T]) -> Generator[Any, Any, _T]:
     step: Callable[[], Any] = partial(coroutine.send, None)
     for suspension in itertools.count(1):
         try:

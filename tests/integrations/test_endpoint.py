@@ -164,6 +164,7 @@ async def test_a_proxys_refusal_says_nothing_about_the_grant(status: str, kind: 
     ):
         outcome = await endpoint.exchange(GRANT)
 
+    assert isinstance(outcome, ZoomAuthError)
     assert type(outcome) is kind
     assert outcome.in_doubt is False
     assert outcome.status == int(status[:3])

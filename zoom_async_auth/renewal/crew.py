@@ -27,10 +27,11 @@ class Crew:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start to do `work`."""
-        if self._loop is None:
+        if self._loop is None or self._context is None:
             work.close()
             raise MisuseError("the manager is not open: use async with, or await start()")
-        task = self._loop.create_task(work, name="zoom-async-auth", context=self._context)
+        # A copy: a task that starts eagerly cannot enter a context that is in use.
+        task = self._loop.create_task(work, name="zoom-async-auth", context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -43,6 +43,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return the virtual time, in seconds from the making of the loop."""
         return self._leaping.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for threads as long as they take: they live in real time, not in that of `timeout`."""
+        del timeout
+        await super().shutdown_default_executor()
+
     def stall(self, seconds: float) -> None:
         """Let time pass as if a callback had blocked the loop for that long."""
         self._leaping.now += seconds
