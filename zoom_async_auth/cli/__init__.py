@@ -52,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
                 port=options.port,
                 token_lifetime=options.token_lifetime,
                 latency=options.latency,
+                faults=options.fault,
                 as_json=options.json,
             )
         case _:
@@ -85,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--port", type=_port, default=0, help="0: any that is free (0)")
     sandbox.add_argument("--token-lifetime", type=_seconds, default=3600.0, metavar="S", help="seconds (3600)")
     sandbox.add_argument("--latency", type=_latency, default=0.0, metavar="S", help="seconds until an answer (0)")
+    sandbox.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="WHERE:WHAT",
+        help="what goes wrong, as refresh_token#2:reset-after or any#1-:answer=503; may be given again",
+    )
     sandbox.add_argument("--json", action="store_true", help="print address and credentials as one line of JSON")
 
     token = commands.add_parser(

@@ -3,18 +3,22 @@
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
 
 from zoom_async_auth.sandbox import Sandbox
 
 
-def run(*, host: str, port: int, token_lifetime: float, latency: float, as_json: bool) -> int:
+def run(*, host: str, port: int, token_lifetime: float, latency: float, faults: Iterable[str], as_json: bool) -> int:
     """Serve until interrupted."""
-    asyncio.run(_serve(Sandbox(host=host, port=port, token_lifetime=token_lifetime, latency=latency), as_json=as_json))
+    sandbox = Sandbox(host=host, port=port, token_lifetime=token_lifetime, latency=latency)
+    asyncio.run(_serve(sandbox, faults=faults, as_json=as_json))
     return 0
 
 
-async def _serve(sandbox: Sandbox, *, as_json: bool) -> None:
+async def _serve(sandbox: Sandbox, *, faults: Iterable[str], as_json: bool) -> None:
     async with sandbox as zoom:
+        for fault in faults:
+            zoom.faults.add(fault)
         known = {
             "base_url": zoom.url,
             "account_id": zoom.credentials.account_id,

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.sandbox.delivery import deliver, response_of
 from zoom_async_auth.sandbox.model import App
 from zoom_async_auth.sandbox.pages import PAGE_HEADERS, consent_page, device_page, message_page, unregistered_page
-from zoom_async_auth.sandbox.zoom import Reply, Zoom, read_form
+from zoom_async_auth.sandbox.zoom import Zoom, read_form
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _LONGEST_REQUEST = 64 * 1024
@@ -66,9 +67,12 @@ class Sandbox:
                 web.get("/v2/users", self._users),
                 web.get("/.well-known/oauth-authorization-server", self._metadata),
                 web.get("/_sandbox/stats", self._statistics),
+                web.post("/_sandbox/faults", self._faults),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.0, handle_signals=False)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=0.0, handle_signals=False, handler_cancellation=True
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
@@ -87,23 +91,35 @@ class Sandbox:
 
     # OAuth and API
 
-    async def _post(self, request: web.Request) -> web.Response:
+    async def _post(self, request: web.Request) -> web.StreamResponse:
         reply = self._zoom.post(request.path, request.headers, await request.read())
         # What was decided is decided: a caller that hangs up now has spent its code all the same.
         await asyncio.sleep(self._zoom.latency)
-        return _response(reply)
+        return await deliver(request, reply)
 
     async def _me(self, request: web.Request) -> web.Response:
-        return _response(self._zoom.me(request.headers.get("Authorization", "")))
+        return response_of(self._zoom.me(request.headers.get("Authorization", "")))
 
     async def _users(self, request: web.Request) -> web.Response:
-        return _response(self._zoom.users(request.headers.get("Authorization", "")))
+        return response_of(self._zoom.users(request.headers.get("Authorization", "")))
 
     async def _metadata(self, _: web.Request) -> web.Response:
-        return _response(self._zoom.metadata())
+        return response_of(self._zoom.metadata())
 
     async def _statistics(self, _: web.Request) -> web.Response:
-        return _response(self._zoom.statistics())
+        return response_of(self._zoom.statistics())
+
+    async def _faults(self, request: web.Request) -> web.Response:
+        """Set faults, one on each line; without any all are taken back."""
+        texts = (await request.text()).splitlines()
+        if not texts:
+            self._zoom.faults.clear()
+        for text in texts:
+            try:
+                self._zoom.faults.add(text)
+            except ConfigurationError as error:
+                return web.Response(status=400, text=f"{error}\n")
+        return web.Response(status=204)
 
     # Pages
 
@@ -149,7 +165,3 @@ class Sandbox:
 
 async def _form(request: web.Request) -> dict[str, str]:
     return read_form(request.headers.get("Content-Type", ""), await request.read()) or {}
-
-
-def _response(reply: Reply) -> web.Response:
-    return web.Response(status=reply.status, headers=reply.headers, body=reply.body)

@@ -13,27 +13,18 @@ import time
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.credentials import ClientCredentials, ServerToServer, UserOAuth
+from zoom_async_auth.sandbox.faults import Faults, Reply
 from zoom_async_auth.sandbox.model import BAD_REQUEST, DEVICE_GRANT, INVALID_CLIENT, Answer, App, Model, Refusal
 
 FORM = "application/x-www-form-urlencoded"
 _PERSONAL_GRANTS = frozenset({"authorization_code", "refresh_token", DEVICE_GRANT})
 _KNOWN_GRANTS = _PERSONAL_GRANTS | {"account_credentials", "client_credentials"}
 _REJECTED = {"code": 124, "message": "Invalid access token."}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What goes back over the wire."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 class Zoom:
@@ -49,6 +40,7 @@ class Zoom:
         url: Where it can be reached; what `api_url` says.
         latency: As above; may be changed at any time.
         outage: While it is an HTTP status, `/oauth/token` answers with it, and nothing else happens.
+        faults: What goes wrong with single requests to `/oauth/token`.
         credentials: Of a server-to-server app.
         client_credentials: Of an app that acts as itself.
         user_app: Of an app that acts for persons.
@@ -68,6 +60,7 @@ class Zoom:
         self.url = "http://127.0.0.1"
         self.latency = latency
         self.outage: int | None = None
+        self.faults: Faults = Faults()
         self.redirect_uri = "http://127.0.0.1/callback"
         self.credentials: ServerToServer = ServerToServer(account_id=_name(), client_id=_name(), client_secret=_name())
         self.client_credentials: ClientCredentials = ClientCredentials(client_id=_name(), client_secret=_name())
@@ -165,10 +158,15 @@ class Zoom:
                 headers={"Content-Type": "text/html"},
                 body=b"<html><body>upstream trouble</body></html>",
             )
+        fault = self.faults.take("device_code" if grant == DEVICE_GRANT else grant)
+        if fault is not None and not fault.acts:
+            self._count(grant, "fault")
+            return fault.change(Reply(status=200, headers={}, body=b""))
         app = BAD_REQUEST if form is None else self._client(headers, form)
         answer: Answer = app if isinstance(app, Refusal) else self.model.token(app, form or {})
         self._count(grant, answer.error if isinstance(answer, Refusal) else "ok")
-        return self._answer(answer if isinstance(answer, Refusal) else {**answer, "api_url": self.url})
+        reply = self._answer(answer if isinstance(answer, Refusal) else {**answer, "api_url": self.url})
+        return reply if fault is None else fault.change(reply)
 
     def _revoke(self, headers: Mapping[str, str], form: Mapping[str, str] | None) -> Reply:
         if form is None or "token" not in form:
