@@ -71,7 +71,7 @@ class Sandbox:
             ]
         )
         self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=0.0, handle_signals=False, handler_cancellation=True
+            application, access_log=None, shutdown_timeout=0.01, handle_signals=False, handler_cancellation=True
         )
         await self._runner.setup()
         try:
