@@ -137,7 +137,7 @@ class Sandbox:
             return unregistered_page()
         if form.get("decision") != "allow":
             told = {"error": "access_denied"}
-        elif form.get("code_challenge_method", "S256") != "S256":
+        elif not _has_fit_challenge(app, form):
             told = {"error": "invalid_request"}
         else:
             user, challenge = form.get("user") or "alice", form.get("code_challenge")
@@ -161,6 +161,13 @@ class Sandbox:
         if self._zoom.model.decide_device(user_code, user, allow=form.get("decision") == "allow"):
             return message_page("Done", "Go back to the device.")
         return message_page("Unknown code", "Check the code on the device: it may have expired.", status=400)
+
+
+def _has_fit_challenge(app: App, form: Mapping[str, str]) -> bool:
+    """Tell whether PKCE is used as it must be: by S256, which is not the default, and always without a secret."""
+    if "code_challenge" not in form:
+        return app.client_secret is not None
+    return form.get("code_challenge_method") == "S256"
 
 
 async def _form(request: web.Request) -> dict[str, str]:
