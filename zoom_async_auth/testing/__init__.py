@@ -1,7 +1,32 @@
-"""What a test of a program with tokens needs: time that leaps, a clock to turn by hand, a Zoom without sockets."""
+"""What a test of a program with tokens needs: time that leaps, a clock to turn by hand, a Zoom without sockets.
 
-from zoom_async_auth.testing.shuffled import ShuffledLoop
-from zoom_async_auth.testing.transport import MemoryTransport
-from zoom_async_auth.testing.virtual import ManualClock, VirtualTimeLoop
+`plugin` has fixtures for pytest. The names here are resolved on first use (PEP 562): the plugin costs next to nothing.
+"""
 
-__all__ = ["ManualClock", "MemoryTransport", "ShuffledLoop", "VirtualTimeLoop"]
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoom_async_auth.testing.callers import assert_one_request
+    from zoom_async_auth.testing.shuffled import ShuffledLoop
+    from zoom_async_auth.testing.transport import MemoryTransport
+    from zoom_async_auth.testing.virtual import ManualClock, VirtualTimeLoop
+
+__all__ = ["ManualClock", "MemoryTransport", "ShuffledLoop", "VirtualTimeLoop", "assert_one_request"]
+
+_HOMES = {
+    "ManualClock": "virtual",
+    "MemoryTransport": "transport",
+    "ShuffledLoop": "shuffled",
+    "VirtualTimeLoop": "virtual",
+    "assert_one_request": "callers",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Resolve a name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
