@@ -54,7 +54,7 @@ def readme(zoom: Zoom) -> dict[str, Any]:
     del zoom
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(README)
     examples = list(document.examples())
-    assert len(examples) == 7
+    assert len(examples) == 8
     document.namespace["__name__"] = "readme"
     for example in examples:
         example.evaluate()
