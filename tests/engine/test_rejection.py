@@ -36,6 +36,7 @@ async def test_only_the_current_token_can_be_invalidated(world: World) -> None:
         assert manager.invalidate(old) is False
         assert manager.invalidate(old.access_token) is False
         assert manager.invalidate("never seen") is False
+        assert manager.invalidate("no text: \ud800") is False
         assert await manager.bearer() == new.access_token
         assert manager.invalidate(new) is True
         assert manager.invalidate(new) is False

@@ -129,7 +129,10 @@ def _demo_length(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    return int(_number(text, least=1, what="a whole number, 1 or more,"))
+    value = _number(text, least=1, what="a whole number, 1 or more,")
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"a whole number, 1 or more, expected, not {text!r}")
+    return int(value)
 
 
 def _port(text: str) -> int:

@@ -106,7 +106,7 @@ def read_callback(query: str, request: AuthorizationRequest) -> AuthorizationCod
     fields = _fields(query)
     if fields is None:
         return AuthorizationRequiredError("the callback is malformed: too long, or a parameter occurs twice")
-    if not hmac.compare_digest(fields.get("state", "").encode(), request.state.encode()):
+    if not hmac.compare_digest(fields.get("state", "").encode(errors="replace"), request.state.encode()):
         return AuthorizationRequiredError("the callback does not belong to this browser's authorization: start again")
     if "iss" in fields and safe_origin(fields["iss"]) != request.issuer:  # RFC 9207, section 2.4
         return AuthorizationRequiredError("the callback comes from another issuer than the one that was asked")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.secretive import require_text, secretive
+from zoom_async_auth.oauth.token import is_refresh_token
 
 _CODE_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 
@@ -70,7 +71,8 @@ class RefreshTokenGrant:
     refresh_token: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        require_text("refresh_token", self.refresh_token, ascii_only=True)
+        if not is_refresh_token(self.refresh_token):
+            raise ConfigurationError("refresh_token is not a refresh token (RFC 6749, appendix A.17): paste it whole")
 
     def form(self) -> dict[str, str]:
         """Return the fields of the request body."""

@@ -1,7 +1,7 @@
 """What Zoom gives: an access token, and for a person's grant the refresh token that buys the next one."""
 
-import math
 import re
+import sys
 from dataclasses import dataclass, field
 
 from zoom_async_auth.errors import ConfigurationError
@@ -27,6 +27,11 @@ def is_refresh_token(text: object) -> bool:
         and len(text) <= MAX_TOKEN_LENGTH
         and _VSCHAR.fullmatch(text) is not None
     )
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether a clock can reckon with `value`."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _require_tokens(access_token: object, refresh_token: object) -> None:
@@ -62,7 +67,7 @@ class Token:
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
-        if not (math.isfinite(self.expires_in) and self.expires_in >= 0):
+        if not (_is_number(self.expires_in) and self.expires_in >= 0):
             raise ConfigurationError("expires_in must be a number of seconds, 0 or more")
 
 
@@ -87,5 +92,5 @@ class StoredToken:
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
-        if not math.isfinite(self.expires_at):
+        if not _is_number(self.expires_at):
             raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC")

@@ -153,7 +153,8 @@ def read_revocation(answer: Answer, request: Request, *, now: float) -> ZoomAuth
 
 def _accepted(answer: Answer, request: Request, *, now: float) -> dict[str, Any] | ZoomAuthError:
     """Return the fields of an answer that grants what was asked for, or the error that it is."""
-    payload = _parse(answer.body)
+    redirected = HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST
+    payload = None if redirected else _parse(answer.body)  # of a redirect, whoever answers
     success = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
     if success and payload is not None and "error" not in payload:
         return payload

@@ -113,7 +113,7 @@ class Slot:
         held = self.held
         if held is None or self.serving is NOTHING:
             return False
-        if not hmac.compare_digest(access_token.encode(), self.serving.access_token.encode()):
+        if not hmac.compare_digest(access_token.encode(errors="replace"), self.serving.access_token.encode()):
             return False
         self._forgive()
         self._rejections += 1
