@@ -20,7 +20,7 @@ from zoom_async_auth.testing import VirtualTimeLoop
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 TESTS = Path(__file__).parent
-VIRTUAL = TESTS / "engine"
+VIRTUAL = (TESTS / "engine", TESTS / "simulation")
 """Everything in there runs in virtual time."""
 
 
@@ -45,7 +45,7 @@ def _debugging(factory: LoopFactory) -> LoopFactory:
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
     """Run each test on the loops that matter to it: engines in virtual time, what touches a socket on real ones."""
     del config
-    plain: LoopFactory = VirtualTimeLoop if item.path.is_relative_to(VIRTUAL) else asyncio.new_event_loop
+    plain: LoopFactory = VirtualTimeLoop if any(map(item.path.is_relative_to, VIRTUAL)) else asyncio.new_event_loop
     loops = {"plain": plain, "debug": _debugging(plain)}
     if sys.version_info >= (3, 12):
         loops["eager"] = _eager(plain)

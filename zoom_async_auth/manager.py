@@ -242,7 +242,7 @@ class TokenManager:
     async def renew(self) -> Token:
         """Get a new token now, though the held one is good; joins a renewal that is in progress.
 
-        Ignores the pauses after failures, and a grant that is noted as dead is tried once more. Respects
+        Ignores the pause that earlier failures left, and tries a grant that is noted as dead once more. Respects
         `min_interval` and what Zoom asked for by `Retry-After`.
 
         Raises:

@@ -218,6 +218,24 @@ async def test_renew_ignores_the_backoff(world: World) -> None:
         assert manager.health().last_error is None
 
 
+async def test_renew_does_not_hammer_an_endpoint_that_is_down(world: World) -> None:
+    """It skips the pause that is there when it is called; after its own failures it keeps them like everybody."""
+    world.luck = 1.0 - 1e-9
+    async with world.manager() as manager:
+        await manager.bearer()
+        await asyncio.sleep(10.0)
+        world.zoom.outage = 503
+        with pytest.raises(TokenUnavailableError):
+            await asyncio.gather(*(manager.renew() for _ in range(100)))
+        sent = world.zoom.stats["account_credentials"]["outage"]
+        assert sent == 6
+        with pytest.raises(TokenUnavailableError):
+            await asyncio.wait_for(manager.renew(), 60.0)
+
+    # Now at 60 s a pause, none of which fits into the patience of 30 s: one request, at once, and no more.
+    assert world.zoom.stats["account_credentials"]["outage"] == sent + 1
+
+
 async def test_renew_wakes_a_flight_that_sleeps_in_its_backoff(world: World) -> None:
     """It joins the flight in progress, and hurries it."""
     world.luck = 1.0 - 1e-9

@@ -6,11 +6,15 @@ import sys
 
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.token import Token
+from zoom_async_auth.renewal.policy import RenewalPolicy
+
+PATIENCE = 10.0
+"""Seconds: a person sits in front of it, or a script that has a retry of its own."""
 
 
 def run(*, as_json: bool, as_header: bool) -> int:
     """Print a token for the app in the environment."""
-    manager = TokenManager.from_env()
+    manager = TokenManager.from_env(policy=RenewalPolicy(timeout=PATIENCE))
     token = asyncio.run(_one_token(manager))
     if as_json:
         shown = {

@@ -198,6 +198,7 @@ class Slot:
                 await self._sleep(pause)
                 continue
             outcome = await self._attempt(forced=flight.forced)
+            flight.forced = False  # that was the attempt somebody wanted now; the next ones keep their pauses
             if isinstance(outcome, Held) or self.exchange.closed or not outcome.transient:
                 return outcome
             if flight.patience_left() <= 0:

@@ -104,7 +104,7 @@ class Model:
         now: The clock, in seconds since 1970-01-01 UTC.
         random_bytes: Returns that many random bytes.
         token_lifetime: Seconds that an access token lives.
-        reuse_grace: Seconds for which a spent refresh token is taken once more. Zoom documents none.
+        reuse_grace: Seconds for which a spent refresh token is still taken. Zoom documents none.
     """
 
     def __init__(

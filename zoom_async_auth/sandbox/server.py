@@ -28,7 +28,7 @@ class Sandbox:
         port: 0: any that is free.
         token_lifetime: Seconds that an access token lives.
         latency: Seconds between a decision and its answer.
-        reuse_grace: Seconds for which a spent refresh token is taken once more. Zoom documents none.
+        reuse_grace: Seconds for which a spent refresh token is still taken. Zoom documents none.
         clock: The time, in seconds since 1970-01-01 UTC.
 
     Raises:
