@@ -45,7 +45,7 @@ def test_the_challenge_is_that_of_the_rfc() -> None:
 
 def test_the_browser_is_sent_to_this_url() -> None:
     """The challenge method is named: Zoom's default would be "plain", which shows the verifier to everybody (S23)."""
-    request = ask()
+    request = authorization_request(APP, redirect_uri=REDIRECT, randomness=bytes(32) + OCTETS)
 
     assert request.url == (
         "https://zoom.us/oauth/authorize?response_type=code&client_id=an-id"
