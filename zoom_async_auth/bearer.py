@@ -71,13 +71,14 @@ class BearerMiddleware:
         if AUTHORIZATION in request.headers or not may_carry_bearer(request.url, self._allowed):
             return await handler(request)
 
-        token = await self._source.bearer()
-        request.headers[AUTHORIZATION] = f"Bearer {token}"
+        # No token in a local variable: tracebacks with locals end up in logs.
+        request.headers[AUTHORIZATION] = f"Bearer {await self._source.bearer()}"
         response = await handler(request)
         if not await _token_was_rejected(response):
             return response
 
-        self._source.invalidate(token)  # does nothing if somebody renewed it already
+        # Does nothing if somebody renewed it already.
+        self._source.invalidate(request.headers[AUTHORIZATION].removeprefix("Bearer "))
         if getattr(request.body, "consumed", False):  # an async generator would be sent again, empty
             return response
         response.release()

@@ -26,12 +26,13 @@ from zoom_async_auth.errors import (
     ConfigurationError,
     ManagerClosedError,
     MisuseError,
+    StoreError,
     TokenUnavailableError,
     ZoomAuthError,
 )
 from zoom_async_auth.identity import credentials_from, namespace_of, require_key
 from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
-from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.grants import Grant, PersonalGrant
 from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.client import Client
@@ -251,7 +252,10 @@ class TokenManager:
         Cancellation: disturbs nobody; the renewal goes on.
         """
         self._require_open()
-        return (await self._slot.board(forced=True).wait()).token
+        held = await self._slot.board(forced=True).wait()
+        if self._now() >= held.withheld_at:  # the host slept while it was on its way
+            held = await self._slot.obtain()
+        return held.token
 
     def invalidate(self, token: str | Token, /) -> bool:
         """Stop handing out `token`, because Zoom's API rejected it; a renewal starts in the background.
@@ -276,8 +280,12 @@ class TokenManager:
         Cancellation: the exchange goes on, its token is kept.
         """
         self._require_open()
-        if not self._is_person and not isinstance(grant, StoredToken):
-            raise ConfigurationError("an app gets tokens in its own name: a person's grant needs UserOAuth credentials")
+        if not isinstance(grant, StoredToken | PersonalGrant if self._is_person else StoredToken):
+            raise ConfigurationError(
+                "a person's authorization is a code, a device code, a refresh token or a StoredToken"
+                if self._is_person
+                else "an app gets tokens in its own name: a person's grant needs UserOAuth credentials"
+            )
         held = await self._crew.see_through(self._slot.authorize(grant))
         if isinstance(held, ZoomAuthError):
             raise held.copy()
@@ -378,7 +386,7 @@ class TokenManager:
     async def _rescue(self) -> None:
         """Store the last token, or give it to whoever wants to save it."""
         exchange = self._slot.exchange
-        if exchange.pending is None or await exchange.settle() is None:
+        if not isinstance(await exchange.settle(), StoreError) or exchange.pending is None:
             return
         if self._on_uncommitted is None:
             return

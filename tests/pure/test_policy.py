@@ -79,19 +79,19 @@ def test_what_zoom_wishes_outlives_a_success_and_never_shrinks() -> None:
     """F2."""
     wish = TokenUnavailableError("slow down", retry_after=100.0)
     shorter = TokenUnavailableError("slow down", retry_after=1.0)
-    pause = Pause().after(wish, now=10.0)
+    pause = Pause().after(wish, now=10.0, probing=True)
     assert pause.wished == 110.0
-    assert pause.after(None, now=20.0).wished == 110.0
-    assert pause.after(shorter, now=20.0).wished == 110.0
-    assert pause.after(TROUBLE, now=20.0).wished == 110.0
+    assert pause.after(None, now=20.0, probing=True).wished == 110.0
+    assert pause.after(shorter, now=20.0, probing=True).wished == 110.0
+    assert pause.after(TROUBLE, now=20.0, probing=True).wished == 110.0
 
 
 def test_a_misconfigured_app_is_probed_slowly_until_it_works() -> None:
     """F14."""
-    pause = Pause().after(ConfigurationError("no"), now=10.0)
+    pause = Pause().after(ConfigurationError("no"), now=10.0, probing=True)
     assert pause.probe == 10.0 + PROBE_PAUSE
-    assert pause.after(None, now=20.0).probe == -math.inf
-    assert pause.after(TROUBLE, now=20.0).probe == -math.inf
+    assert pause.after(None, now=20.0, probing=True).probe == -math.inf
+    assert pause.after(TROUBLE, now=20.0, probing=True).probe == -math.inf
 
 
 def test_a_refusal_clears_the_backoff_and_remembers_why() -> None:

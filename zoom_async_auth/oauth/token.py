@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass, field
 
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.oauth.origin import safe_origin
 from zoom_async_auth.oauth.secretive import secretive
 
 MAX_TOKEN_LENGTH = 16 * 1024
@@ -41,6 +42,13 @@ def _require_tokens(access_token: object, refresh_token: object) -> None:
         raise ConfigurationError("refresh_token is not a refresh token (RFC 6749, appendix A.17)")
 
 
+def _require_details(scope: object, api_url: object) -> None:
+    if not isinstance(scope, frozenset) or not all(isinstance(name, str) for name in scope):
+        raise ConfigurationError("scope must be a frozenset of names: frozenset(text.split())")
+    if api_url is not None and (not isinstance(api_url, str) or safe_origin(api_url) is None):
+        raise ConfigurationError("api_url must be https://host, or None")
+
+
 @secretive
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
@@ -67,6 +75,7 @@ class Token:
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
+        _require_details(self.scope, self.api_url)
         if not (_is_number(self.expires_in) and self.expires_in >= 0):
             raise ConfigurationError("expires_in must be a number of seconds, 0 or more")
 
@@ -92,5 +101,6 @@ class StoredToken:
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
+        _require_details(self.scope, self.api_url)
         if not _is_number(self.expires_at):
             raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC")

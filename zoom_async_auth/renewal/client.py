@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from zoom_async_auth.endpoint import Endpoint
 from zoom_async_auth.errors import TokenUnavailableError, ZoomAuthError
-from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.grants import AuthorizationCodeGrant, DeviceCodeGrant, Grant
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.policy import Pause
 
@@ -28,7 +28,11 @@ class Client:
         if (error := self._refusal()) is not None:
             return error
         answer = await self._endpoint.exchange(grant)
-        self._note(answer if isinstance(answer, ZoomAuthError) else None)
+        # A code that is refused says something about that code, not about the renewals of others.
+        probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
+        self.pause = self.pause.after(
+            answer if isinstance(answer, ZoomAuthError) else None, now=self._now(), probing=probing
+        )
         return answer
 
     async def revoke(self, token: str) -> ZoomAuthError | None:
@@ -36,7 +40,7 @@ class Client:
         if (error := self._refusal()) is not None:
             return error
         error = await self._endpoint.revoke(token)
-        self._note(error)
+        self.pause = self.pause.after(error, now=self._now(), probing=False)
         return error
 
     def _refusal(self) -> ZoomAuthError | None:
@@ -44,6 +48,3 @@ class Client:
         if left <= 0:
             return None
         return TokenUnavailableError("Zoom asked for a pause, nothing was sent: try again later", retry_after=left)
-
-    def _note(self, error: ZoomAuthError | None) -> None:
-        self.pause = self.pause.after(error, now=self._now())

@@ -39,6 +39,8 @@ from zoom_async_auth.stores.base import Record, Store
 
 # Bounds for loops that end long before, unless a store or a clock is broken.
 _ROUNDS = 100
+_UNSTEADY = StoreError("the stored token changes all the time: who else writes this key?")
+_CAME_LATER = "another authorization, or a revocation, came after this one, and counts"
 _NOTHING_SENT = "the manager was closed before anything was sent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
 
@@ -69,12 +71,14 @@ class Pending:
         token: What Zoom sent.
         sent_at: When it was asked for, by our clock.
         record: What is to be stored; None if the store's time was not known when it arrived.
+        authorized: Whether it came of a person's authorization, which outranks what was sent before it.
     """
 
     sent: int
     token: Token
     sent_at: float
     record: Record | None
+    authorized: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,53 +139,55 @@ class Exchange:
             trusted: Whether nobody rejected it.
             forced: Whether a refresh token that is noted as dead is tried once more.
         """
-        if self.pending is not None:
-            failure = await self.settle()
-            if failure is not None and self._app_grant is None:
-                return failure  # the refresh token that would be spent is known to this process alone
-
         give_up_at = self._means.now() + (
             self._policy.lease if self._app_grant is None else self._policy.attempt_timeout
         )
-        seen = await self._ledger.peek()
+        seen: Held | ZoomAuthError | Look = await self._ledger.peek()
+        authoritative = False
+        if isinstance(seen, Look) and ours is not None and seen.reading.generation < ours.generation:  # it lags
+            seen = await self._attempt(ours.generation, ours, trusted=trusted, forced=forced)
+            authoritative = True
         for _ in range(_ROUNDS):
             if isinstance(seen, StoreError):
                 return await self._without_store(ours, seen)
+            if not isinstance(seen, Look):
+                return seen
+            if self.closed:
+                return ManagerClosedError(_NOTHING_SENT)
             if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
                 return self._adopt(better)
             if (hopeless := self._hopeless(seen, forced=forced)) is not None:
                 return hopeless
-            if (busy := seen.reading.lease_left) > 0:
+            if authoritative and (busy := seen.reading.lease_left) > 0:  # a peek may show our own lease
                 if (left := give_up_at - self._means.now()) <= 0:
                     return await self._without_lease(ours, busy)
                 await self._ledger.wait(seen.reading.generation, min(busy, left))
-            outcome = await self._attempt(seen.reading.generation, ours, trusted=trusted, forced=forced)
-            if not isinstance(outcome, Look | StoreError):
-                return outcome
-            seen = outcome
-        return TokenUnavailableError("the stored token changes all the time: who else writes this key?")
+            seen = await self._attempt(seen.reading.generation, ours, trusted=trusted, forced=forced)
+            authoritative = True
+        return _UNSTEADY.copy()
 
-    async def settle(self) -> StoreError | None:
-        """Store the pending token, if there is one."""
+    async def settle(self) -> bool | StoreError:
+        """Store the pending token, if there is one; tell whether it may go on to be served."""
         async with self._writing():
             pending = self.pending
             if pending is None:
-                return None
+                return True
             record = pending.record
             if record is None:
                 seen = await self._ledger.peek()
                 if isinstance(seen, StoreError):
                     return seen
                 record = self._record(seen, pending.token, pending.sent_at, generation=pending.sent + 1)
-            stored = await self._ledger.commit(pending.sent, record)
+            stored, record = await self._place(record, authorized=pending.authorized)
             if isinstance(stored, StoreError):
                 return stored
             self.pending = None
-            if stored or await self._is_stored(pending.sent, record):
+            if stored:
                 self._announce(events.CommitRecovered(key=self.key, generation=record.generation))
-            elif self._app_grant is None:  # an app's token was only offered: it goes on to be served
+            elif self._app_grant is None:
                 await self._drop_late(pending.sent, pending.token)
-            return None
+                return False
+            return True  # an app's token was only offered
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
         """Start a new chain of tokens from a grant, or from tokens that another program got.
@@ -194,40 +200,41 @@ class Exchange:
             seen = await self._begin_anew()
             if isinstance(seen, ZoomAuthError):
                 return seen
+            if self.closed:  # meanwhile
+                await self._release(seen)
+                return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
             if isinstance(grant, StoredToken):
                 token: Token | ZoomAuthError = _imported(grant, wall=self._means.wall())
             else:
                 token = await self._means.client.exchange(grant)
             if isinstance(token, ZoomAuthError):
-                await self._release(seen)
+                if seen.reading.lease_left <= 0:  # else it covers, until it ends, what its holder may have on the wire
+                    await self._release(seen)
                 return token
-            held = await self._keep_authorized(seen, token, sent_at)
-            self._announce(events.Authorized(key=self.key, generation=held.generation))
-            return held
+            return await self._keep_authorized(seen, token, sent_at)
 
-    async def revoke(self) -> ZoomAuthError | None:
-        """Have Zoom kill the token, then forget it. On failure all stays as it was."""
+    async def revoke(self, ours: Held | None) -> ZoomAuthError | None:
+        """Have Zoom kill what is stored and what we have, then forget it. On failure all stays as it was."""
         async with self._writing():
             if self.closed:
                 return ManagerClosedError(_NOTHING_SENT)
-            seen = await self._begin_anew()
-            if isinstance(seen, ZoomAuthError):
-                return seen
-            record = seen.reading.record
-            stored = None if record is None else record.token
-            token = stored if self.pending is None else self.pending.token
-            if token is not None:
-                failure = await self._means.client.revoke(token.access_token)
+            for _ in range(_ROUNDS):
+                seen = await self._begin_anew()
+                if isinstance(seen, ZoomAuthError):
+                    return seen
+                failure = await self._kill(seen, ours)
                 if failure is not None:
                     await self._release(seen)
                     return failure
-            failure = await self._ledger.forget()
-            if failure is not None:
-                return failure
-            self.pending, self._refused, self._doubtful = None, None, None
-            self._announce(events.TokenRevoked(key=self.key))
-            return None
+                stored = await self._ledger.commit(seen.reading.generation, self._tombstone(seen))
+                if isinstance(stored, StoreError):
+                    return stored
+                if stored:
+                    self.pending, self._refused, self._doubtful = None, None, None
+                    self._announce(events.TokenRevoked(key=self.key))
+                    return None
+            return _UNSTEADY.copy()  # each time a renewal came in between, and its token has to die as well
 
     # From begin to commit: nobody cancels this.
 
@@ -246,6 +253,9 @@ class Exchange:
         async with self._writing():
             if self.closed:
                 return ManagerClosedError(_NOTHING_SENT)
+            if self.pending is not None and self._app_grant is None:
+                # An authorization came first. What the store has is dead; what we have lives in this process alone.
+                return StoreError("the token that arrived before is not stored yet: its refresh token is not spent")
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
@@ -322,32 +332,80 @@ class Exchange:
         sent = seen.reading.generation
         record = self._record(seen, token, sent_at, generation=sent + 1)
         held = self._arrived(token, sent_at, generation=sent + 1)
-        stored = await self._ledger.commit(sent, record)
-        if stored is False and not await self._is_stored(sent, record):
+        stored, record = await self._commit(Pending(sent=sent, token=token, sent_at=sent_at, record=record), record)
+        if stored is False:
             await self._drop_late(sent, token)
             return await self._ledger.peek()
-        self._took_effect(held, record, sent_at, stored=stored)
+        self._took_effect(held)
         self._announce(events.TokenRenewed(key=self.key, generation=held.generation, expires_in=token.expires_in))
         return held
 
-    async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held:
+    async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError:
         sent = seen.reading.generation
         record = self._record(seen, token, sent_at, generation=sent + 1)
-        stored = await self._ledger.commit(sent, record)
-        for _ in range(_ROUNDS):
-            if stored is not False or await self._is_stored(sent, record):
-                break
-            # A renewal came in between. Zoom has killed its token by now: ours outranks it.
-            moved = await self._ledger.begin(sent, supersede=True)
-            if isinstance(moved, StoreError):
-                stored = moved
-                break
-            sent = moved.reading.generation
-            record = replace(record, generation=sent + 1)
-            stored = await self._ledger.commit(sent, record)
-        held = self._arrived(token, sent_at, generation=sent + 1)
-        self._took_effect(held, record, sent_at, stored=stored)
+        arrived = Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=True)
+        stored, record = await self._commit(arrived, record)
+        if stored is False:
+            await self._drop_late(sent, token)
+            later = await self._ledger.peek()
+            held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
+            return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
+        held = self._arrived(token, sent_at, generation=record.generation)
+        self._took_effect(held)
+        self._announce(events.Authorized(key=self.key, generation=held.generation))
         return held
+
+    async def _commit(self, arrived: Pending, record: Record) -> tuple[bool | StoreError, Record]:
+        """Store what has arrived; if the store fails, or the program ends meanwhile, it is pending."""
+        try:
+            stored, record = await self._place(record, authorized=arrived.authorized)
+        except asyncio.CancelledError:
+            self.pending = arrived
+            raise
+        self.pending = None
+        if isinstance(stored, StoreError):
+            self.pending = replace(arrived, sent=record.generation - 1, record=record)
+            self._announce(events.CommitFailed(key=self.key, generation=record.generation, error=stored))
+        return stored, record
+
+    async def _place(self, record: Record, *, authorized: bool) -> tuple[bool | StoreError, Record]:
+        """Commit `record`; tell whether it is stored, and with which generation.
+
+        A new authorization kills all earlier tokens at Zoom, so it outranks what was sent before it, also if that was
+        stored in between.
+        """
+        for _ in range(_ROUNDS):
+            stored = await self._ledger.commit(record.generation - 1, record)
+            if stored is not False:
+                return stored, record
+            seen = await self._ledger.begin(record.generation - 1)
+            if isinstance(seen, StoreError):
+                return seen, record
+            kept = seen.reading.record
+            if kept is not None and kept.token == record.token:
+                return True, kept  # it had worked before, and its answer was lost
+            if not authorized or (kept is not None and kept.issued_at > record.issued_at):
+                return False, record
+            record = replace(record, generation=seen.reading.generation + 1)
+        return _UNSTEADY.copy(), record
+
+    async def _kill(self, seen: Look, ours: Held | None) -> ZoomAuthError | None:
+        """Have Zoom kill each of the tokens there are: mostly all of them are one."""
+        record = seen.reading.record
+        known = (
+            None if record is None else record.token,
+            None if self.pending is None else self.pending.token,
+            None if ours is None else ours.token,
+        )
+        for access_token in dict.fromkeys(token.access_token for token in known if token is not None):
+            failure = await self._means.client.revoke(access_token)
+            if failure is not None:
+                return failure
+        return None
+
+    def _tombstone(self, seen: Look) -> Record:
+        now = seen.in_store_time(self._means.now())
+        return Record(generation=seen.reading.generation + 1, token=None, issued_at=now, expires_at=now)
 
     async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
         return why if self._app_grant is None else await self._mint_alone(ours, self._app_grant, why)
@@ -411,18 +469,10 @@ class Exchange:
             if isinstance(seen, StoreError) or seen.begun:
                 return seen
             seen = await self._ledger.begin(seen.reading.generation, supersede=True)
-        return StoreError("the stored token changes all the time: who else writes this key?")
+        return _UNSTEADY.copy()
 
     async def _release(self, seen: Look) -> None:
         await self._ledger.release(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)
-
-    async def _is_stored(self, sent: int, record: Record) -> bool:
-        """Tell whether a commit that failed had worked before, and only its answer was lost."""
-        seen = await self._ledger.begin(sent)
-        if isinstance(seen, StoreError) or seen.reading.record is None:
-            return False
-        kept = seen.reading.record
-        return kept.generation == record.generation and kept.token == record.token
 
     async def _drop_late(self, sent: int, token: Token) -> None:
         """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
@@ -433,12 +483,8 @@ class Exchange:
             revoked = await self._means.client.revoke(token.access_token) is None
         self._announce(events.LateTokenDropped(key=self.key, revoked=revoked))
 
-    def _took_effect(self, held: Held, record: Record, sent_at: float, *, stored: bool | StoreError) -> None:
+    def _took_effect(self, held: Held) -> None:
         self._refused, self._doubtful = None, None
-        self.pending = None
-        if isinstance(stored, StoreError):
-            self.pending = Pending(sent=record.generation - 1, token=held.token, sent_at=sent_at, record=record)
-            self._announce(events.CommitFailed(key=self.key, generation=record.generation, error=stored))
         if held.token.assumed:
             self._announce(events.FieldsAssumed(key=self.key, fields=held.token.assumed))
 

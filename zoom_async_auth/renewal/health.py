@@ -47,7 +47,7 @@ def health_of(slot: Slot, *, started: bool, durable: bool, now: float) -> Health
     """Return the health of one identity."""
     left = max(0.0, slot.serving.until - now)
     error = slot.restraint.last_error
-    planned = started and slot.due not in {float("inf"), float("-inf")}
+    planned = started and not slot.exchange.closed and slot.due not in {float("inf"), float("-inf")}
     return Health(
         state=_state(slot, started=started, usable=left > 0, now=now),
         ready=left > 0,
@@ -69,7 +69,7 @@ def _state(slot: Slot, *, started: bool, usable: bool, now: float) -> State:
             return "uncommitted"
         return "fresh" if slot.held is not None and now < slot.held.stale_at else "stale"
     match slot.restraint.last_error:
-        case AuthorizationRequiredError(error=None):
+        case AuthorizationRequiredError(error=None, status=None):  # not of Zoom's saying
             return "unauthorized"
         case AuthorizationRequiredError():
             return "dead"

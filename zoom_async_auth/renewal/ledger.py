@@ -1,5 +1,6 @@
 """One key of the store, as a renewal sees it: every call ends in time, every failure is returned as a `StoreError`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,7 +10,7 @@ import anyio
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.renewal.held import Held, Moment, found
-from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.renewal.policy import SHORTEST_BACKOFF, RenewalPolicy
 from zoom_async_auth.stores.base import Begun, Reading, Record, Store
 
 _T = TypeVar("_T")
@@ -87,12 +88,9 @@ class Ledger:
         with anyio.move_on_after(timeout):
             try:
                 await self._store.wait(self._key, generation, timeout)
+                await anyio.sleep(SHORTEST_BACKOFF)  # it may return at any time, and again at once
             except Exception:  # noqa: BLE001 -- only a hint: what matters is asked for afterwards
                 await anyio.sleep(timeout)
-
-    async def forget(self) -> StoreError | None:
-        """Leave a tombstone."""
-        return await self._ask(lambda: self._store.forget(self._key))
 
     def foreign_doubt(self, look: Look) -> float:
         """Return for how many seconds somebody else's unfinished spending still counts as under way."""
@@ -123,8 +121,18 @@ class Ledger:
         with anyio.move_on_after(self._policy.commit_timeout):
             try:
                 return await ask()
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                failure = StoreError("the store failed: CancelledError")  # what it waited for was cancelled, not we
             except StoreError as known:
                 failure = known.copy()
             except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
                 failure = StoreError(f"the store failed: {type(foreign).__name__}")
         return failure
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody cancels this very task."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

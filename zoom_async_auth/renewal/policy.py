@@ -148,10 +148,18 @@ class Pause:
         """Return the moment up to which it holds. A forced attempt respects what Zoom wishes, nothing else."""
         return self.wished if forced else max(self.wished, self.probe)
 
-    def after(self, error: ZoomAuthError | None, *, now: float) -> "Pause":
-        """Return what holds after an answer: an error, or None for what was asked for."""
-        wished = (
-            self.wished if error is None or error.retry_after is None else max(self.wished, now + error.retry_after)
+    def after(self, error: ZoomAuthError | None, *, now: float, probing: bool) -> "Pause":
+        """Return what holds after an answer.
+
+        Args:
+            error: Why there was not what was asked for; None if there was.
+            now: The moment of the answer.
+            probing: Whether the answer tells how the app itself is configured.
+        """
+        wish = None if error is None else error.retry_after
+        refused = probing and isinstance(error, ConfigurationError)
+        return Pause(
+            wished=self.wished if wish is None else max(self.wished, now + wish),
+            probe=now + PROBE_PAUSE if refused else _NEVER if probing else self.probe,
+            reason=error if refused or wish is not None else self.reason,
         )
-        probe = now + PROBE_PAUSE if isinstance(error, ConfigurationError) else _NEVER
-        return Pause(wished=wished, probe=probe, reason=self.reason if error is None else error)

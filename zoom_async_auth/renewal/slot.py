@@ -20,6 +20,7 @@ from zoom_async_auth import events
 from zoom_async_auth.errors import (
     AuthorizationRequiredError,
     ManagerClosedError,
+    StoreError,
     TokenUnavailableError,
     ZoomAuthError,
 )
@@ -29,6 +30,8 @@ from zoom_async_auth.renewal.exchange import Exchange, Means
 from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving
 from zoom_async_auth.renewal.policy import LONGEST_FLOOR, STORE_POLL, Restraint
+
+_OVERLOADED = "no token lived until it could be handed out: is the loop overloaded?"
 
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
 _ATTEMPTS = 1000
@@ -81,14 +84,26 @@ class Slot:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._policy.timeout
         while True:
-            landed = await self.board().wait()
+            landed = await self._landed_by(give_up_at, loop)
             if (served := self.served()) is not None:
                 return served
             if self.exchange.closed and self._means.now() < landed.withheld_at:
                 return landed
             # The loop may have stalled, or somebody rejected the token, before this task had its turn.
             if loop.time() >= give_up_at:
-                raise TokenUnavailableError("no token lived until it could be handed out: is the loop overloaded?")
+                raise TokenUnavailableError(_OVERLOADED)
+
+    async def _landed_by(self, give_up_at: float, loop: asyncio.AbstractEventLoop) -> Held:
+        """Wait for a flight; a second one gets what the first one left of the patience."""
+        flight = self.board()
+        if loop.time() + self._policy.timeout <= give_up_at:
+            return await flight.wait()
+        try:
+            async with asyncio.timeout_at(give_up_at):
+                return await flight.wait()
+        except TimeoutError:
+            pass
+        raise TokenUnavailableError(_OVERLOADED)
 
     def board(self, *, forced: bool = False) -> Flight[Held]:
         """Return the flight that is in progress, or start one."""
@@ -135,7 +150,7 @@ class Slot:
 
     async def revoke(self) -> ZoomAuthError | None:
         """Have Zoom kill the token, and forget it."""
-        failure = await self.exchange.revoke()
+        failure = await self.exchange.revoke(self.held)
         if failure is None:
             self.held, self.serving = None, NOTHING
             if self.exchange.is_app:
@@ -162,7 +177,7 @@ class Slot:
         if self.flight is not None:
             return
         if self.exchange.pending is not None and self.serving is not NOTHING and not self._is_stale():
-            self._means.spawn(self._settle())
+            self._means.spawn(self._settle()).add_done_callback(lambda _: self._replan())
         else:
             self.board()
 
@@ -179,6 +194,8 @@ class Slot:
     def _land(self, flight: Flight[Held], outcome: Held | ZoomAuthError | None) -> None:
         if self.flight is flight:
             self.flight = None
+            if outcome is None and not self.exchange.closed:  # somebody cancelled the task
+                outcome = self._note_failure(TokenUnavailableError("the renewal was cancelled"))
             flight.land(outcome)
             self._replan()
 
@@ -206,23 +223,34 @@ class Slot:
         return self._excuse()
 
     async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError:
+        failure = await self._settled()
+        if failure is not None and not self.exchange.is_app:
+            return failure  # the refresh token that would be spent is known to this process alone
         before = self.held
         outcome = await self.exchange.renew(before, trusted=self.serving is not NOTHING, forced=forced)
         if isinstance(outcome, ZoomAuthError):
             return self._note_failure(outcome)
-        if self.held is not before and self.held is not None and self.held.generation > outcome.generation:
-            return self.held  # authorized anew while this one was on its way
+        if self.held is not before and self.held is not None and self.held.generation >= outcome.generation:
+            return self.held  # authorized anew while this one was on its way, and perhaps rejected since
         if not self.exchange.closed:
             self._publish(outcome)
         return outcome
 
     async def _settle(self) -> None:
-        failure = await self.exchange.settle()
-        if failure is None:
-            self.restraint = self.restraint.relieved()
-        else:
-            self._note_failure(failure)
-        self._replan()
+        await self._settled()
+
+    async def _settled(self) -> StoreError | None:
+        """Store what could not be stored before, if there is anything."""
+        if self.exchange.pending is None:
+            return None
+        outcome = await self.exchange.settle()
+        if isinstance(outcome, StoreError):
+            self._note_failure(outcome)
+            return outcome
+        self.restraint = self.restraint.relieved()
+        if not outcome:
+            self.serving = NOTHING  # a later authorization or revocation has killed it
+        return None
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, in slices: the loop's timers stop while the host is suspended. A nudge ends it."""

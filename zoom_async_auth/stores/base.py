@@ -106,6 +106,9 @@ class Store(Protocol):
     ) -> Begun | Reading:
         """Take the lease and write the intent in one step, if the record still has `generation`.
 
+        An intent that the holder has for this generation stays as it is: its doubt ends for others, however often the
+        holder tries again.
+
         Args:
             key: Whose token it is.
             generation: What the caller believes to be current; 0 if it saw nothing.

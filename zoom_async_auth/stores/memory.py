@@ -57,7 +57,9 @@ class MemoryStore:
         if reading.generation != generation or (reading.lease_left > 0 and not supersede):
             return reading
         entry.holder, entry.leased_until = holder, reading.now + lease
-        entry.intents[holder] = Intent(holder=holder, generation=generation, since=reading.now)
+        earlier = entry.intents.get(holder)
+        if earlier is None or earlier.generation != generation:
+            entry.intents[holder] = Intent(holder=holder, generation=generation, since=reading.now)
         return Begun(reading=reading)
 
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:  # noqa: ARG002 -- the protocol's
