@@ -1,4 +1,4 @@
-"""The list of rows: each of faults.md is proven by a test, or waits for the issue that brings what it is about.
+"""The rows of the matrix: each is proven by a test, or waits for what it is about to be built.
 
 Many rows have several tests; the list names one, the file beside it has the others. `test_rows.py` keeps it honest.
 """
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A row about something that is not built yet: the issue that brings it, and what that is."""
+    """A row about something that is not built yet: what brings it, and what the row is about."""
 
-    issue: str
+    brought_by: str
     what: str
 
 
@@ -42,7 +42,7 @@ ROWS: dict[str, str | Waiting] = {
     "S22": "tests/faults/test_authorization.py::test_s22_a_callback_without_the_state_of_this_browser_is_refused",
     "S23": "tests/faults/test_authorization.py::test_s23_pkce_is_s256_with_a_fresh_verifier_of_43_characters_each_time",
     "S24": Waiting(
-        "4 of 6",
+        "web, log-in and monitoring",
         "the web log-in keeps each request for one use, and answers a callback that comes twice with one exchange",
     ),
     "S25": (
@@ -50,32 +50,33 @@ ROWS: dict[str, str | Waiting] = {
     ),
     "S26": "tests/faults/test_authorization.py::test_s26_a_callback_of_another_issuer_is_refused",
     "S27": "tests/faults/test_authorization.py::test_s27_a_redirect_uri_that_differs_in_case_or_slash_is_refused",
-    "S28": Waiting("4 of 6", "the loopback receiver belongs to the log-in on the command line"),
+    "S28": Waiting("web, log-in and monitoring", "the loopback receiver belongs to the log-in on the command line"),
     "S29": Waiting(
-        "4 of 6", "the log-in of a device polls; what one answer means is in tests/pure and tests/engine/test_chain.py"
+        "web, log-in and monitoring",
+        "the log-in of a device polls; what one answer means is tested elsewhere",
     ),
     "S30": (
         "tests/faults/test_authorization.py::test_s30_a_revocation_that_fails_changes_nothing_and_may_be_tried_again"
     ),
     "S31": "tests/faults/test_authorization.py::test_s31_a_revocation_during_a_renewal_leaves_no_token_alive",
-    "S32": Waiting("3 of 6", "no file is written so far: modes of the SQLite file"),
-    "S33": Waiting("3 of 6", "no file is written so far: links, FIFOs and folders in its place"),
-    "S34": Waiting("3 of 6", "no file is written so far: other owners and modes"),
-    "S35": Waiting("3 of 6", "the encrypting store binds a ciphertext to its key"),
-    "S36": Waiting("3 of 6", "a durable store can be rolled back, the one in memory cannot"),
-    "S37": Waiting("3 of 6", "the encrypting store knows several keys"),
+    "S32": Waiting("durable stores", "no file is written so far: modes of the SQLite file"),
+    "S33": Waiting("durable stores", "no file is written so far: links, FIFOs and folders in its place"),
+    "S34": Waiting("durable stores", "no file is written so far: other owners and modes"),
+    "S35": Waiting("durable stores", "the encrypting store binds a ciphertext to its key"),
+    "S36": Waiting("durable stores", "a durable store can be rolled back, the one in memory cannot"),
+    "S37": Waiting("durable stores", "the encrypting store knows several keys"),
     "S38": "tests/faults/test_stored.py::test_s38_no_two_apps_share_a_namespace",
-    "S39": Waiting("3 of 6", "connections to Redis and SQL can be left in the middle of an answer"),
-    "S40": Waiting("5 of 6", "pool.bearer(key); two managers on one store: tests/engine/test_fleet.py"),
+    "S39": Waiting("durable stores", "connections to Redis and SQL can be left in the middle of an answer"),
+    "S40": Waiting("the pool", "pool.bearer(key); two managers on one store: tests/engine/test_fleet.py"),
     "S41": "tests/faults/test_everything_else.py::test_s41_a_bearer_goes_to_the_allowed_hosts_on_443_and_nowhere_else",
     "S42": "tests/faults/test_shown.py::test_s42_an_error_with_line_breaks_and_escape_sequences_is_one_line",
     "S43": "tests/faults/test_everything_else.py::test_s43_a_state_and_a_token_are_compared_in_constant_time",
     "S44": "tests/faults/test_everything_else.py::test_s44_claims_of_an_access_token_are_never_trusted",
     "S45": "tests/faults/test_everything_else.py::test_s45_odd_json_is_a_malformed_response",
-    "S46": Waiting("4 of 6", "metrics and spans come with their adapters"),
+    "S46": Waiting("web, log-in and monitoring", "metrics and spans come with their adapters"),
     "S47": "tests/faults/test_shown.py::test_s47_no_process_is_started_and_no_secret_taken_from_the_command_line",
     "S48": "tests/faults/test_shown.py::test_s48_an_answer_without_a_required_field_is_told_by_its_names_alone",
-    "S49": Waiting("3 of 6", "the encrypting store"),
+    "S49": Waiting("durable stores", "the encrypting store"),
     "F1": "tests/faults/test_answers.py::test_f01_a_server_in_trouble_leaves_a_refresh_in_doubt_and_the_next_try_heals",
     "F2": "tests/faults/test_answers.py::test_f02_no_request_of_the_client_id_is_sent_before_retry_after",
     "F3": "tests/faults/test_answers.py::test_f03_retry_after_as_a_date_counts_from_the_date_of_the_answer",
@@ -140,7 +141,7 @@ ROWS: dict[str, str | Waiting] = {
     "F48": "tests/faults/test_life.py::test_f48_another_loop_gets_a_clear_error_off_the_hot_path_and_never_a_hang",
     "F49": "tests/test_process.py::test_a_forked_child_gets_a_clear_error_off_the_hot_path",
     "F50": "tests/faults/test_life.py::test_f50_another_thread_gets_a_typed_error_off_the_hot_path",
-    "F51": Waiting("3 of 6", "kill -9 at six failpoints needs a store that survives it"),
+    "F51": Waiting("durable stores", "kill -9 at six failpoints needs a store that survives it"),
     "F52": "tests/faults/test_life.py::test_f52_an_answer_that_breaks_the_reader_is_an_error_and_the_next_call_works",
     "F53": "tests/faults/test_life.py::test_f53_ten_thousand_cold_callers_cost_one_request",
     "F54": "tests/faults/test_life.py::test_f54_a_shared_failure_reaches_each_waiter_as_an_exception_of_its_own",
@@ -148,9 +149,9 @@ ROWS: dict[str, str | Waiting] = {
     "F56": "tests/faults/test_store.py::test_f56_with_the_store_down_an_app_mints_and_a_person_spends_nothing",
     "F57": "tests/faults/test_store.py::test_f57_a_commit_that_fails_for_ten_minutes_loses_nothing",
     "F58": "tests/faults/test_store.py::test_f58_a_store_that_takes_thirty_seconds_is_given_up_after_five",
-    "F59": Waiting("3 of 6", "rows that cannot be read exist in durable stores only"),
-    "F60": Waiting("3 of 6", "a disk that is full, a write that fails: SQLite"),
-    "F61": Waiting("3 of 6", "a crash around commit: SQLite and files"),
+    "F59": Waiting("durable stores", "rows that cannot be read exist in durable stores only"),
+    "F60": Waiting("durable stores", "a disk that is full, a write that fails: SQLite"),
+    "F61": Waiting("durable stores", "a crash around commit: SQLite and files"),
     "F62": "tests/faults/test_store.py::test_f62_a_store_that_cannot_be_written_is_found_before_the_exchange",
     "F63": (
         "tests/faults/test_store.py::test_f63_the_lease_of_a_dead_holder_is_taken_over_after_its_time_with_its_intent"
@@ -162,26 +163,26 @@ ROWS: dict[str, str | Waiting] = {
     ),
     "F67": "tests/faults/test_store.py::test_f67_a_lease_that_is_busy_for_too_long_makes_an_app_mint_and_a_person_fail",
     "F68": "tests/faults/test_store.py::test_f68_a_lease_covers_an_attempt_and_its_commit_and_cannot_be_set",
-    "F69": Waiting("3 of 6", "a Redis that fails over and forgets a lease"),
-    "F70": Waiting("3 of 6", "a Redis that fails over and forgets a write"),
+    "F69": Waiting("durable stores", "a Redis that fails over and forgets a lease"),
+    "F70": Waiting("durable stores", "a Redis that fails over and forgets a write"),
     "F71": "tests/faults/test_store.py::test_f71_a_partition_right_after_the_exchange_loses_nothing",
-    "F72": Waiting("3 of 6", "PostgreSQL behind PgBouncer"),
+    "F72": Waiting("durable stores", "PostgreSQL behind PgBouncer"),
     "F73": (
         "tests/faults/test_store.py::"
         "test_f73_a_replica_that_lags_behind_costs_no_request_because_the_generation_is_checked"
     ),
     "F74": "tests/faults/test_store.py::test_f74_a_reauthorization_during_a_renewal_outranks_the_late_token",
-    "F75": Waiting("5 of 6", "a hundred thousand identities, one rate limit"),
+    "F75": Waiting("the pool", "a hundred thousand identities, one rate limit"),
     "F76": "tests/faults/test_scale.py::test_f76_fifty_workers_that_restart_look_into_the_store_first",
     "F77": (
         "tests/faults/test_scale.py::"
         "test_f77_a_dead_refresh_token_costs_one_request_and_then_none_until_the_generation_moves"
     ),
-    "F78": Waiting("5 of 6", "other identities beside a slow one"),
+    "F78": Waiting("the pool", "other identities beside a slow one"),
     "F79": "tests/faults/test_scale.py::test_f79_a_thousand_reports_of_one_token_cost_one_renewal",
     "F80": (
         "tests/faults/test_scale.py::test_f80_fresh_tokens_that_are_rejected_are_renewed_once_per_floor_which_doubles"
     ),
     "F81": "tests/faults/test_scale.py::test_f81_a_rejected_token_is_looked_for_in_the_store_before_zoom_is_asked",
-    "F82": Waiting("5 of 6", "the sweep that keeps idle identities alive"),
+    "F82": Waiting("the pool", "the sweep that keeps idle identities alive"),
 }

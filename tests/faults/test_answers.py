@@ -37,7 +37,7 @@ async def test_f01_a_server_in_trouble_leaves_a_refresh_in_doubt_and_the_next_tr
 
 
 async def test_f02_no_request_of_the_client_id_is_sent_before_retry_after(world: World) -> None:
-    """Not by a renewal, not by a new authorization, not by a revocation; all identities of a pool: 5 of 6."""
+    """Not by a renewal, not by a new authorization, not by a revocation; all identities of a pool: with the pool."""
     async with person(world) as manager:
         world.zoom.faults.add("refresh_token:retry-after=7")
         world.clock.advance(LIFE)
@@ -79,7 +79,7 @@ async def test_f03_retry_after_as_a_date_counts_from_the_date_of_the_answer(
 
 
 async def test_f04_a_bare_429_is_backed_off_from_with_full_jitter(world: World) -> None:
-    """Luck at its worst; with none the pauses are the shortest there are. Halving the rate of a fleet: 5 of 6."""
+    """Luck at its worst; with none the pauses are the shortest there are. Halving a fleet's rate: with the pool."""
     for luck, pauses in ((1.0 - 1e-9, [0.5, 1.0, 2.0, 4.0, 8.0]), (0.0, [0.05] * 5)):
         moments: list[float] = []
         world.luck = luck
@@ -253,7 +253,7 @@ async def test_f13_an_invalid_grant_is_told_by_its_code_and_not_by_its_status(wo
 async def test_f14_a_refused_client_is_probed_every_half_hour_and_its_refresh_token_kept(
     world: World, refusal: str
 ) -> None:
-    """The whole client: all identities of a pool pause with it (5 of 6)."""
+    """The whole client: all identities of a pool pause with it (comes with the pool)."""
     async with person(world) as manager:
         world.zoom.faults.add(f"refresh_token#1-2:answer={refusal}")
         world.clock.advance(LIFE)

@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def _of_this_folder() -> Iterator[tuple[str, Function]]:
 
 
 def test_each_row_is_in_the_list_exactly_once() -> None:
-    """In the order of faults.md; a key that is written twice would be lost in the dict, so the source is read."""
+    """In the order of the matrix; a key that is written twice would be lost in the dict, so the source is read."""
     source = (Path(__file__).parent / "rows.py").read_text()
 
     assert re.findall(r'^    "([SF][0-9]+)":', source, re.MULTILINE) == list(ROWS) == ALL
@@ -50,10 +51,10 @@ def test_each_row_is_in_the_list_exactly_once() -> None:
 
 def test_so_many_rows_are_tested_and_so_many_wait() -> None:
     """Whoever builds what a row waits for changes these numbers."""
-    issues = [waiting.issue for waiting in WAITING.values()]
+    awaited = [waiting.brought_by for waiting in WAITING.values()]
 
     assert len(TESTED) == 108
-    assert {issue: issues.count(issue) for issue in sorted(set(issues))} == {"3 of 6": 15, "4 of 6": 4, "5 of 6": 4}
+    assert Counter(awaited) == {"durable stores": 15, "web, log-in and monitoring": 4, "the pool": 4}
 
 
 @pytest.mark.parametrize("row", TESTED)

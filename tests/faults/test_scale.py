@@ -15,7 +15,7 @@ from zoom_async_auth.events import TokenAdopted, TokenRejected
 async def test_f76_fifty_workers_that_restart_look_into_the_store_first(
     world: World, away: float, requests: int
 ) -> None:
-    """At most one request. Real processes on real stores: 3 of 6."""
+    """At most one request. Real processes on real stores: with the durable stores."""
     store = world.store()
     async with person(world, store=store):
         pass

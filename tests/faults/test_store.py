@@ -92,7 +92,7 @@ async def test_f58_a_store_that_takes_thirty_seconds_is_given_up_after_five(worl
 
 
 async def test_f62_a_store_that_cannot_be_written_is_found_before_the_exchange(world: World) -> None:
-    """It can be read all the while. Real read-only file systems and roles: 3 of 6."""
+    """It can be read all the while. Real read-only file systems and roles: with the durable stores."""
     store = FaultyStore(world.store())
     async with person(world, store=store) as manager:
         store.down |= {"begin", "commit", "condemn", "release", "forget"}
@@ -104,7 +104,7 @@ async def test_f62_a_store_that_cannot_be_written_is_found_before_the_exchange(w
 
 
 async def test_f63_the_lease_of_a_dead_holder_is_taken_over_after_its_time_with_its_intent(world: World) -> None:
-    """Real stores, real kills: 3 of 6."""
+    """Real stores, real kills: with the durable stores."""
     store = world.store()
     world.zoom.model.reuse_grace = 30.0
     async with person(world, store=store) as manager:
@@ -142,7 +142,7 @@ async def test_f64_a_late_winner_is_accepted_and_the_other_ones_refusal_not_latc
 
 
 async def test_f65_a_release_after_its_end_does_not_touch_the_next_holders_lease(world: World) -> None:
-    """The store in memory; the same contract holds for every other one (3 of 6)."""
+    """The store in memory; the same contract holds for every other one (with the durable stores)."""
     store = world.store()
     await store.begin("key", 0, "first", 10.0)
     world.clock.advance(10.0)
@@ -241,7 +241,7 @@ class _Replicated(FaultyStore):
 
 
 async def test_f73_a_replica_that_lags_behind_costs_no_request_because_the_generation_is_checked(world: World) -> None:
-    """`peek` may read a replica, `begin` never does. A real replica: 3 of 6."""
+    """`peek` may read a replica, `begin` never does. A real replica: with the durable stores."""
     store = _Replicated(world.store())
     async with person(world, store=store) as one, world.personal(store=store, policy=QUIET) as other:
         await other.bearer()

@@ -10,6 +10,7 @@ from yarl import URL
 from zoom_async_auth import (
     ClientCredentials,
     ConfigurationError,
+    RenewalPolicy,
     ServerToServer,
     TokenManager,
     TokenUnavailableError,
@@ -72,7 +73,7 @@ async def test_zooms_refusal_becomes_a_typed_error(mocked: aioresponses) -> None
 
 async def test_an_exception_of_aiohttp_never_comes_out(mocked: aioresponses) -> None:
     mocked.post("https://zoom.us/oauth/token", exception=OSError("secret"), repeat=True)
-    async with TokenManager(APP) as manager:
+    async with TokenManager(APP, policy=RenewalPolicy(timeout=0.1)) as manager:
         with pytest.raises(TokenUnavailableError, match="OSError") as caught:
             await manager.renew()
 

@@ -332,7 +332,8 @@ class Exchange:
         sent = seen.reading.generation
         record = self._record(seen, token, sent_at, generation=sent + 1)
         held = self._arrived(token, sent_at, generation=sent + 1)
-        stored, record = await self._commit(Pending(sent=sent, token=token, sent_at=sent_at, record=record), record)
+        pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record)
+        stored, record = await self._commit(pending, record)
         if stored is False:
             await self._drop_late(sent, token)
             return await self._ledger.peek()
@@ -343,8 +344,8 @@ class Exchange:
     async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError:
         sent = seen.reading.generation
         record = self._record(seen, token, sent_at, generation=sent + 1)
-        arrived = Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=True)
-        stored, record = await self._commit(arrived, record)
+        pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=True)
+        stored, record = await self._commit(pending, record)
         if stored is False:
             await self._drop_late(sent, token)
             later = await self._ledger.peek()
@@ -355,16 +356,16 @@ class Exchange:
         self._announce(events.Authorized(key=self.key, generation=held.generation))
         return held
 
-    async def _commit(self, arrived: Pending, record: Record) -> tuple[bool | StoreError, Record]:
+    async def _commit(self, pending: Pending, record: Record) -> tuple[bool | StoreError, Record]:
         """Store what has arrived; if the store fails, or the program ends meanwhile, it is pending."""
         try:
-            stored, record = await self._place(record, authorized=arrived.authorized)
+            stored, record = await self._place(record, authorized=pending.authorized)
         except asyncio.CancelledError:
-            self.pending = arrived
+            self.pending = pending
             raise
         self.pending = None
         if isinstance(stored, StoreError):
-            self.pending = replace(arrived, sent=record.generation - 1, record=record)
+            self.pending = replace(pending, sent=record.generation - 1, record=record)
             self._announce(events.CommitFailed(key=self.key, generation=record.generation, error=stored))
         return stored, record
 
