@@ -1,4 +1,4 @@
-"""What a review found: each test names its interleaving, and the promise that it broke."""
+"""Interleavings and inputs that broke a promise once: each test names which, and how."""
 
 import asyncio
 from typing import Any

@@ -29,17 +29,14 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.credentials import Credentials, own_grant
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
-from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.held import Held, arrived
+from zoom_async_auth.renewal.keeper import ROUNDS, UNSTEADY, Keeper, Pending
 from zoom_async_auth.renewal.ledger import Ledger, Look
 from zoom_async_auth.renewal.policy import RenewalPolicy
-from zoom_async_auth.stores.base import Record, Store
+from zoom_async_auth.stores.base import Store
 
-# Bounds for loops that end long before, unless a store or a clock is broken.
-_ROUNDS = 100
-_UNSTEADY = StoreError("the stored token changes all the time: who else writes this key?")
 _CAME_LATER = "another authorization, or a revocation, came after this one, and counts"
 _NOTHING_SENT = "the manager was closed before anything was sent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
@@ -61,26 +58,6 @@ class Means:
     spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
-@secretive
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A token that arrived and is not stored yet: its refresh token lives in this process alone.
-
-    Attributes:
-        sent: The generation that it replaces.
-        token: What Zoom sent.
-        sent_at: When it was asked for, by our clock.
-        record: What is to be stored; None if the store's time was not known when it arrived.
-        authorized: Whether it came of a person's authorization, which outranks what was sent before it.
-    """
-
-    sent: int
-    token: Token
-    sent_at: float
-    record: Record | None
-    authorized: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refused:
     """Zoom refused the refresh token of this generation: it is not sent again."""
@@ -94,7 +71,6 @@ class Exchange:
 
     Attributes:
         key: Names the identity in events.
-        pending: What could not be stored yet.
         writer: The task that is between `begin` and `commit`; closing lets it finish.
         closed: Set once: nothing new is sent.
     """
@@ -102,6 +78,7 @@ class Exchange:
     __slots__ = (
         "_app_grant",
         "_doubtful",
+        "_keeper",
         "_ledger",
         "_lock",
         "_means",
@@ -109,7 +86,6 @@ class Exchange:
         "_refused",
         "closed",
         "key",
-        "pending",
         "writer",
     )
 
@@ -118,13 +94,20 @@ class Exchange:
         self._policy = means.policy
         self._app_grant: AppGrant | None = own_grant(means.credentials)
         self._ledger = Ledger(means.store, key=store_key, holder=means.holder, policy=means.policy, now=means.now)
+        self._keeper = Keeper(
+            self._ledger, means.client, key=key, offers=self._app_grant is not None, announce=means.announce
+        )
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
         self.key: str = key
-        self.pending: Pending | None = None
         self.writer: asyncio.Task[Any] | None = None
         self.closed: bool = False
+
+    @property
+    def pending(self) -> Pending | None:
+        """What could not be stored yet."""
+        return self._keeper.pending
 
     @property
     def is_app(self) -> bool:
@@ -147,7 +130,7 @@ class Exchange:
         if isinstance(seen, Look) and ours is not None and seen.reading.generation < ours.generation:  # it lags
             seen = await self._attempt(ours.generation, ours, trusted=trusted, forced=forced)
             authoritative = True
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             if isinstance(seen, StoreError):
                 return await self._without_store(ours, seen)
             if not isinstance(seen, Look):
@@ -164,30 +147,12 @@ class Exchange:
                 await self._ledger.wait(seen.reading.generation, min(busy, left))
             seen = await self._attempt(seen.reading.generation, ours, trusted=trusted, forced=forced)
             authoritative = True
-        return _UNSTEADY.copy()
+        return UNSTEADY.copy()
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
         async with self._writing():
-            pending = self.pending
-            if pending is None:
-                return True
-            record = pending.record
-            if record is None:
-                seen = await self._ledger.peek()
-                if isinstance(seen, StoreError):
-                    return seen
-                record = self._record(seen, pending.token, pending.sent_at, generation=pending.sent + 1)
-            stored, record = await self._place(record, authorized=pending.authorized)
-            if isinstance(stored, StoreError):
-                return stored
-            self.pending = None
-            if stored:
-                self._announce(events.CommitRecovered(key=self.key, generation=record.generation))
-            elif self._app_grant is None:
-                await self._drop_late(pending.sent, pending.token)
-                return False
-            return True  # an app's token was only offered
+            return await self._keeper.settle()
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
         """Start a new chain of tokens from a grant, or from tokens that another program got.
@@ -219,7 +184,7 @@ class Exchange:
         async with self._writing():
             if self.closed:
                 return ManagerClosedError(_NOTHING_SENT)
-            for _ in range(_ROUNDS):
+            for _ in range(ROUNDS):
                 seen = await self._begin_anew()
                 if isinstance(seen, ZoomAuthError):
                     return seen
@@ -227,14 +192,14 @@ class Exchange:
                 if failure is not None:
                     await self._release(seen)
                     return failure
-                stored = await self._ledger.commit(seen.reading.generation, self._tombstone(seen))
+                stored = await self._ledger.commit(seen.reading.generation, seen.tombstone(self._means.now()))
                 if isinstance(stored, StoreError):
                     return stored
                 if stored:
-                    self.pending, self._refused, self._doubtful = None, None, None
+                    self._keeper.pending, self._refused, self._doubtful = None, None, None
                     self._announce(events.TokenRevoked(key=self.key))
                     return None
-            return _UNSTEADY.copy()  # each time a renewal came in between, and its token has to die as well
+            return UNSTEADY.copy()  # each time a renewal came in between, and its token has to die as well
 
     # From begin to commit: nobody cancels this.
 
@@ -330,12 +295,12 @@ class Exchange:
         if token.refresh_token is None and self._app_grant is None and old is not None and old.token is not None:
             token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
         sent = seen.reading.generation
-        record = self._record(seen, token, sent_at, generation=sent + 1)
+        record = seen.record_of(token, sent_at, generation=sent + 1)
         held = self._arrived(token, sent_at, generation=sent + 1)
         pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record)
-        stored, record = await self._commit(pending, record)
+        stored, record = await self._keeper.keep(pending, record)
         if stored is False:
-            await self._drop_late(sent, token)
+            await self._keeper.drop(sent, token)
             return await self._ledger.peek()
         self._took_effect(held)
         self._announce(events.TokenRenewed(key=self.key, generation=held.generation, expires_in=token.expires_in))
@@ -343,11 +308,11 @@ class Exchange:
 
     async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError:
         sent = seen.reading.generation
-        record = self._record(seen, token, sent_at, generation=sent + 1)
+        record = seen.record_of(token, sent_at, generation=sent + 1)
         pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=True)
-        stored, record = await self._commit(pending, record)
+        stored, record = await self._keeper.keep(pending, record)
         if stored is False:
-            await self._drop_late(sent, token)
+            await self._keeper.drop(sent, token)
             later = await self._ledger.peek()
             held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
             return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
@@ -355,40 +320,6 @@ class Exchange:
         self._took_effect(held)
         self._announce(events.Authorized(key=self.key, generation=held.generation))
         return held
-
-    async def _commit(self, pending: Pending, record: Record) -> tuple[bool | StoreError, Record]:
-        """Store what has arrived; if the store fails, or the program ends meanwhile, it is pending."""
-        try:
-            stored, record = await self._place(record, authorized=pending.authorized)
-        except asyncio.CancelledError:
-            self.pending = pending
-            raise
-        self.pending = None
-        if isinstance(stored, StoreError):
-            self.pending = replace(pending, sent=record.generation - 1, record=record)
-            self._announce(events.CommitFailed(key=self.key, generation=record.generation, error=stored))
-        return stored, record
-
-    async def _place(self, record: Record, *, authorized: bool) -> tuple[bool | StoreError, Record]:
-        """Commit `record`; tell whether it is stored, and with which generation.
-
-        A new authorization kills all earlier tokens at Zoom, so it outranks what was sent before it, also if that was
-        stored in between.
-        """
-        for _ in range(_ROUNDS):
-            stored = await self._ledger.commit(record.generation - 1, record)
-            if stored is not False:
-                return stored, record
-            seen = await self._ledger.begin(record.generation - 1)
-            if isinstance(seen, StoreError):
-                return seen, record
-            kept = seen.reading.record
-            if kept is not None and kept.token == record.token:
-                return True, kept  # it had worked before, and its answer was lost
-            if not authorized or (kept is not None and kept.issued_at > record.issued_at):
-                return False, record
-            record = replace(record, generation=seen.reading.generation + 1)
-        return _UNSTEADY.copy(), record
 
     async def _kill(self, seen: Look, ours: Held | None) -> ZoomAuthError | None:
         """Have Zoom kill each of the tokens there are: mostly all of them are one."""
@@ -403,10 +334,6 @@ class Exchange:
             if failure is not None:
                 return failure
         return None
-
-    def _tombstone(self, seen: Look) -> Record:
-        now = seen.in_store_time(self._means.now())
-        return Record(generation=seen.reading.generation + 1, token=None, issued_at=now, expires_at=now)
 
     async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
         return why if self._app_grant is None else await self._mint_alone(ours, self._app_grant, why)
@@ -428,7 +355,7 @@ class Exchange:
             sent = 0 if ours is None else ours.generation
             held = self._arrived(token, sent_at, generation=sent + 1)
             if why is not None:
-                self.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None)
+                self._keeper.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None)
             self._announce(events.StoreBypassed(key=self.key, error=why))
             self._announce(events.TokenRenewed(key=self.key, generation=sent + 1, expires_in=token.expires_in))
             return held
@@ -466,32 +393,19 @@ class Exchange:
     async def _begin_anew(self) -> Look | ZoomAuthError:
         """Take the lease whoever has it, on whatever generation there is."""
         seen = await self._ledger.peek()
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             if isinstance(seen, StoreError) or seen.begun:
                 return seen
             seen = await self._ledger.begin(seen.reading.generation, supersede=True)
-        return _UNSTEADY.copy()
+        return UNSTEADY.copy()
 
     async def _release(self, seen: Look) -> None:
         await self._ledger.release(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)
-
-    async def _drop_late(self, sent: int, token: Token) -> None:
-        """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
-        seen = await self._ledger.begin(sent)
-        forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
-        revoked = False
-        if forgotten:
-            revoked = await self._means.client.revoke(token.access_token) is None
-        self._announce(events.LateTokenDropped(key=self.key, revoked=revoked))
 
     def _took_effect(self, held: Held) -> None:
         self._refused, self._doubtful = None, None
         if held.token.assumed:
             self._announce(events.FieldsAssumed(key=self.key, fields=held.token.assumed))
-
-    def _record(self, seen: Look, token: Token, sent_at: float, *, generation: int) -> Record:
-        issued_at = seen.in_store_time(sent_at)
-        return Record(generation=generation, token=token, issued_at=issued_at, expires_at=issued_at + token.expires_in)
 
     def _arrived(self, token: Token, sent_at: float, *, generation: int) -> Held:
         return arrived(

@@ -9,6 +9,7 @@ import anyio
 
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.held import Held, Moment, found
 from zoom_async_auth.renewal.policy import SHORTEST_BACKOFF, RenewalPolicy
 from zoom_async_auth.stores.base import Begun, Reading, Record, Store
@@ -43,6 +44,16 @@ class Look:
     def in_store_time(self, local: float) -> float:
         """Return the store's time at a moment of our clock; too early rather than too late."""
         return self.reading.now + (local - self.after)
+
+    def record_of(self, token: Token, sent_at: float, *, generation: int) -> Record:
+        """Return what is to be stored of a token that was asked for at `sent_at` of our clock."""
+        issued_at = self.in_store_time(sent_at)
+        return Record(generation=generation, token=token, issued_at=issued_at, expires_at=issued_at + token.expires_in)
+
+    def tombstone(self, local: float) -> Record:
+        """Return what is to be stored in the place of what was found, when nobody may have it from now on."""
+        now = self.in_store_time(local)
+        return Record(generation=self.reading.generation + 1, token=None, issued_at=now, expires_at=now)
 
 
 class Ledger:

@@ -1,0 +1,136 @@
+"""What becomes of a token that has arrived: it is stored, or kept in memory until it can be, or dropped.
+
+the generation that was sent is still there       stored
+the same token is there already                   stored: only the store's answer was lost
+another one is there, and ours is a renewal       dropped: an authorization, or a revocation, outranks it
+another one is there, and ours is authorized      stored over it, unless the other one was asked for later
+the store fails                                   pending: served, and tried again until it is one of the above
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from zoom_async_auth import events
+from zoom_async_auth.errors import StoreError
+from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.oauth.token import Token
+from zoom_async_auth.renewal.client import Client
+from zoom_async_auth.renewal.ledger import Ledger, Look
+from zoom_async_auth.stores.base import Record
+
+ROUNDS = 100
+"""Bounds loops that end long before, unless a store or a clock is broken."""
+UNSTEADY = StoreError("the stored token changes all the time: who else writes this key?")
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A token that arrived and is not stored yet: its refresh token lives in this process alone.
+
+    Attributes:
+        sent: The generation that it replaces.
+        token: What Zoom sent.
+        sent_at: When it was asked for, by our clock.
+        record: What is to be stored; None if the store's time was not known when it arrived.
+        authorized: Whether it came of a person's authorization, which outranks what was sent before it.
+    """
+
+    sent: int
+    token: Token
+    sent_at: float
+    record: Record | None
+    authorized: bool = False
+
+
+class Keeper:
+    """Keeps one identity's tokens.
+
+    Args:
+        ledger: The identity's key of the store.
+        client: Told to revoke what nobody may have.
+        key: Names the identity in events.
+        offers: Whether tokens are an app's own: one that the store does not take goes on to be served.
+        announce: Told what happens.
+
+    Attributes:
+        pending: What could not be stored yet.
+    """
+
+    __slots__ = ("_announce", "_client", "_key", "_ledger", "_offers", "pending")
+
+    def __init__(
+        self, ledger: Ledger, client: Client, *, key: str, offers: bool, announce: Callable[[events.Event], None]
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._key = key
+        self._offers = offers
+        self._announce = announce
+        self.pending: Pending | None = None
+
+    async def keep(self, pending: Pending, record: Record) -> tuple[bool | StoreError, Record]:
+        """Store what has arrived; if the store fails, or the program ends meanwhile, it is pending."""
+        try:
+            stored, record = await self._place(record, authorized=pending.authorized)
+        except asyncio.CancelledError:
+            self.pending = pending
+            raise
+        self.pending = None
+        if isinstance(stored, StoreError):
+            self.pending = replace(pending, sent=record.generation - 1, record=record)
+            self._announce(events.CommitFailed(key=self._key, generation=record.generation, error=stored))
+        return stored, record
+
+    async def settle(self) -> bool | StoreError:
+        """Store the pending token, if there is one; tell whether it may go on to be served."""
+        pending = self.pending
+        if pending is None:
+            return True
+        record = pending.record
+        if record is None:
+            seen = await self._ledger.peek()
+            if isinstance(seen, StoreError):
+                return seen
+            record = seen.record_of(pending.token, pending.sent_at, generation=pending.sent + 1)
+        stored, record = await self._place(record, authorized=pending.authorized)
+        if isinstance(stored, StoreError):
+            return stored
+        self.pending = None
+        if stored:
+            self._announce(events.CommitRecovered(key=self._key, generation=record.generation))
+        elif not self._offers:
+            await self.drop(pending.sent, pending.token)
+            return False
+        return True
+
+    async def drop(self, sent: int, token: Token) -> None:
+        """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
+        seen = await self._ledger.begin(sent)
+        forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
+        revoked = False
+        if forgotten:
+            revoked = await self._client.revoke(token.access_token) is None
+        self._announce(events.LateTokenDropped(key=self._key, revoked=revoked))
+
+    async def _place(self, record: Record, *, authorized: bool) -> tuple[bool | StoreError, Record]:
+        """Commit `record`; tell whether it is stored, and with which generation.
+
+        A new authorization kills all earlier tokens at Zoom, so it outranks what was sent before it, also if that was
+        stored in between.
+        """
+        for _ in range(ROUNDS):
+            stored = await self._ledger.commit(record.generation - 1, record)
+            if stored is not False:
+                return stored, record
+            seen = await self._ledger.begin(record.generation - 1)
+            if isinstance(seen, StoreError):
+                return seen, record
+            kept = seen.reading.record
+            if kept is not None and kept.token == record.token:
+                return True, kept  # it had worked before, and its answer was lost
+            if not authorized or (kept is not None and kept.issued_at > record.issued_at):
+                return False, record
+            record = replace(record, generation=seen.reading.generation + 1)
+        return UNSTEADY.copy(), record
