@@ -127,8 +127,13 @@ async def test_a_token_in_its_commit_at_the_end_of_everything_is_handed_over(wor
     for task in asyncio.all_tasks():
         if task.get_name() == "zoom-async-auth":
             task.cancel()
+
+    async def end() -> None:
+        await asyncio.wait({renewal})
+        await manager.aclose()
+
     with pytest.warns(ResourceWarning):
-        await asyncio.wait({renewal, asyncio.create_task(manager.aclose())})
+        await end()
 
     assert rescued == ([] if recovers else ["default"])
     assert (await inner.peek(_key(world))).generation == (2 if recovers else 1)
