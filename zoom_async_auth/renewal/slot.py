@@ -31,8 +31,6 @@ from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving
 from zoom_async_auth.renewal.policy import LONGEST_FLOOR, STORE_POLL, Restraint
 
-_OVERLOADED = "no token lived until it could be handed out: is the loop overloaded?"
-
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
 _ATTEMPTS = 1000
 
@@ -83,27 +81,21 @@ class Slot:
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._policy.timeout
-        while True:
-            landed = await self._landed_by(give_up_at, loop)
+        landed = await self.board().wait()
+        if (served := self.served()) is not None:
+            return served
+        # The loop may have stalled, or somebody rejected the token, before this task had its turn.
+        while not self.exchange.closed:
+            try:
+                async with asyncio.timeout_at(give_up_at):  # what the first flight left of the patience
+                    landed = await self.board().wait()
+            except TimeoutError:
+                break
             if (served := self.served()) is not None:
                 return served
-            if self.exchange.closed and self._means.now() < landed.withheld_at:
-                return landed
-            # The loop may have stalled, or somebody rejected the token, before this task had its turn.
-            if loop.time() >= give_up_at:
-                raise TokenUnavailableError(_OVERLOADED)
-
-    async def _landed_by(self, give_up_at: float, loop: asyncio.AbstractEventLoop) -> Held:
-        """Wait for a flight; a second one gets what the first one left of the patience."""
-        flight = self.board()
-        if loop.time() + self._policy.timeout <= give_up_at:
-            return await flight.wait()
-        try:
-            async with asyncio.timeout_at(give_up_at):
-                return await flight.wait()
-        except TimeoutError:
-            pass
-        raise TokenUnavailableError(_OVERLOADED)
+        if self._means.now() < landed.withheld_at and self.exchange.closed:
+            return landed
+        raise TokenUnavailableError("no token lived until it could be handed out: is the loop overloaded?")
 
     def board(self, *, forced: bool = False) -> Flight[Held]:
         """Return the flight that is in progress, or start one."""
