@@ -63,12 +63,16 @@ class Scheduler:
             await anyio.sleep(self._restart_after)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._earlier.clear()
             self._tend_due()
             pause = self._heap[0][0] - self._now() if self._heap else LONGEST_SLICE
-            with anyio.move_on_after(min(max(pause, 0.0), LONGEST_SLICE)):
+            timer = loop.call_later(min(max(pause, 0.0), LONGEST_SLICE), self._earlier.set)
+            try:
                 await self._earlier.wait()
+            finally:
+                timer.cancel()
 
     def _tend_due(self) -> None:
         while self._heap and self._heap[0][0] <= self._now():
