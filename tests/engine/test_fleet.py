@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import Any
 
 import pytest
@@ -21,6 +22,11 @@ from zoom_async_auth.stores.memory import MemoryStore
 
 def _key(world: World) -> str:
     return f"{namespace_of(world.zoom.user_app, world.zoom.url)}/default"
+
+
+def _let_the_lease_run_out(store: MemoryStore, key: str) -> None:
+    entry = store._entries[key]
+    entry.row = dataclasses.replace(entry.row, leased_until=0.0)
 
 
 async def _authorized(world: World, store: Any) -> None:
@@ -182,7 +188,7 @@ async def test_what_a_paused_peer_stores_is_adopted_soon(world: World) -> None:
         world.wire.held_after = asyncio.Event()
         renewal = asyncio.create_task(peer.renew())
         await asyncio.sleep(1.0)
-        store._entries[_key(world)].leased_until = 0.0  # it has run out meanwhile
+        _let_the_lease_run_out(store, _key(world))
         await asyncio.sleep(60.0)
         assert await manager.bearer() == token
         world.wire.held_after.set()
@@ -205,7 +211,7 @@ async def test_a_late_winner_is_accepted_and_the_other_ones_refusal_is_not_belie
         await asyncio.sleep(1.0)
         assert world.zoom.stats["refresh_token"] == {"ok": 1}
         release, world.wire.held_after = world.wire.held_after, None
-        store._entries[_key(world)].leased_until = 0.0
+        _let_the_lease_run_out(store, _key(world))
         async with world.personal(store=store) as b:
             second = asyncio.create_task(b.bearer())
             await asyncio.sleep(3.0)

@@ -48,6 +48,7 @@ from zoom_async_auth import (
 from zoom_async_auth.events import Authorized, Event, GrantDied, TokenRenewed
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.renewal.policy import STORE_POLL
+from zoom_async_auth.stores.row import Row
 from zoom_async_auth.testing import ManualClock, VirtualTimeLoop
 
 Fault = Literal["lost before", "lost after", "429", "500", "html"]
@@ -98,8 +99,11 @@ class Host:
         chains = self.world.zoom.model._chains
         return chains[0] if chains else None
 
+    def row(self) -> Row:
+        return self.memory._entry(key_of(self.world)).row
+
     def stored(self) -> Token | None:
-        record = self.memory._entry(key_of(self.world)).record
+        record = self.row().record
         return None if record is None else record.token
 
     def object_to(self, what: str) -> None:
@@ -120,7 +124,7 @@ class Host:
         return [sent for process in self.processes for sent in process.on_the_wire.values()]
 
     def generation(self) -> int:
-        record = self.memory._entry(key_of(self.world)).record
+        record = self.row().record
         return 0 if record is None else record.generation
 
     def note_loss(self, before: object | None, *, authorizing: bool) -> None:
@@ -136,16 +140,16 @@ class Host:
         token, chain = live(self.world), self.chain()
         if chain is None or chain in self.unheard:
             return
-        entry = self.memory._entry(key_of(self.world))
+        row = self.row()
         held = self.stored()
         exchanges = [process.manager._slot.exchange for process in self.processes]
         kept = (
             (held is not None and held.refresh_token == token)
             or any(known.pending is not None and known.pending.token.refresh_token == token for known in exchanges)
             or any(known.writer is not None for known in exchanges)
-            or any(intent.generation == self.generation() for intent in entry.intents.values())
+            or any(intent.generation == self.generation() for intent in row.intents)
         )
-        reported = held is None or (entry.record is not None and entry.record.cause is not None)
+        reported = held is None or (row.record is not None and row.record.cause is not None)
         if not kept and not (chain in self.lost and reported):
             self.object_to("the live refresh token is lost")
 

@@ -140,3 +140,14 @@ class Store(Protocol):
     async def forget(self, key: str) -> None:
         """Leave a tombstone of the next generation; clear lease and intents."""
         ...
+
+
+class Browsable(Protocol):
+    """What a store offers beyond the protocol to those who look after it: which keys there are."""
+
+    async def keys(self, *, after: str = "", limit: int = 100) -> tuple[str, ...]:
+        """Return the keys that come after `after`, in the order of their code points, `limit` at most.
+
+        An empty answer is the end. Keys of tombstones are among them.
+        """
+        ...

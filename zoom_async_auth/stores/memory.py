@@ -2,32 +2,42 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import anyio
 
 from zoom_async_auth.clock import Clock, SystemClock
-from zoom_async_auth.stores.base import Begun, Intent, Reading, Record
+from zoom_async_auth.stores import row as rows
+from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.row import Row
 
 
 @dataclass(slots=True)
 class _Entry:
-    record: Record | None = None
-    holder: str = ""
-    leased_until: float = 0.0
-    intents: dict[str, Intent] = field(default_factory=dict)
+    row: Row = field(default_factory=Row)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def keep(self, row: Row) -> None:
+        self.row = row
+        self.changed.set()
+        self.changed = asyncio.Event()
 
 
 class MemoryStore:
     """Keeps tokens until the process ends. Its time is the suspend-aware clock of this host.
 
-    A person's refresh token that is kept only here is lost with the process: the person must authorize again.
+    A person's refresh token that is kept only here is lost with the process: the person must authorize again. In one
+    of several worker processes that would happen with certainty, so a manager refuses it there.
+
+    Args:
+        allow_rotating: Whether a person's refresh token may be kept here in a worker process all the same.
+        clock: Where time comes from.
     """
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, allow_rotating: bool = False, clock: Clock | None = None) -> None:
+        self.allow_rotating: bool = allow_rotating
         self._now: Callable[[], float] = (clock or SystemClock()).monotonic
         self._entries: dict[str, _Entry] = {}
 
@@ -46,82 +56,57 @@ class MemoryStore:
 
     async def peek(self, key: str) -> Reading:
         """Look, without taking part."""
-        return self._read(self._entry(key), reader="")
+        return rows.read(self._entry(key).row, self._now())
 
     async def begin(
         self, key: str, generation: int, holder: str, lease: float, *, supersede: bool = False
     ) -> Begun | Reading:
         """Take the lease and write the intent, if the record still has `generation`."""
-        entry = self._entry(key)
-        reading = self._read(entry, reader=holder)
-        if reading.generation != generation or (reading.lease_left > 0 and not supersede):
+        entry, now = self._entry(key), self._now()
+        reading = rows.read(entry.row, now, reader=holder)
+        begun = rows.begun(entry.row, now, generation=generation, holder=holder, lease=lease, supersede=supersede)
+        if begun is None:
             return reading
-        entry.holder, entry.leased_until = holder, reading.now + lease
-        earlier = entry.intents.get(holder)
-        if earlier is None or earlier.generation != generation:
-            entry.intents[holder] = Intent(holder=holder, generation=generation, since=reading.now)
+        entry.row = begun  # nothing that anybody waits for: no announcement
         return Begun(reading=reading)
 
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:  # noqa: ARG002 -- the protocol's
         """Keep `record` if the generation is still `sent`."""
         entry = self._entry(key)
-        if _generation(entry) != sent:
+        committed = rows.committed(entry.row, record, sent=sent)
+        if committed is None:
             return False
-        self._settle(entry, record)
+        entry.keep(committed)
         return True
 
     async def condemn(self, key: str, generation: int, cause: str) -> None:
         """Note that the refresh token of `generation` is dead."""
         entry = self._entry(key)
-        if entry.record is not None and entry.record.generation == generation:
-            self._settle(entry, replace(entry.record, cause=cause))
+        condemned = rows.condemned(entry.row, generation=generation, cause=cause)
+        if condemned is not None:
+            entry.keep(condemned)
 
     async def release(self, key: str, holder: str, *, doubt: bool) -> None:
         """Give the lease back; drop the intent unless the outcome is in doubt."""
         entry = self._entry(key)
-        if entry.holder == holder:
-            entry.holder, entry.leased_until = "", 0.0
-        if not doubt:
-            entry.intents.pop(holder, None)
-        _announce(entry)
+        entry.keep(rows.released(entry.row, holder=holder, doubt=doubt))
 
     async def wait(self, key: str, generation: int, timeout: float) -> None:
         """Return at the next change of `key`, after `timeout` seconds at the latest."""
         entry = self._entry(key)
-        if _generation(entry) == generation:
+        if entry.row.generation == generation:
             with anyio.move_on_after(timeout):
                 await entry.changed.wait()
 
     async def forget(self, key: str) -> None:
         """Leave a tombstone of the next generation."""
         entry = self._entry(key)
-        now = self._now()
-        self._settle(entry, Record(generation=_generation(entry) + 1, token=None, issued_at=now, expires_at=now))
+        entry.keep(rows.forgotten(entry.row, self._now()))
+
+    async def keys(self, *, after: str = "", limit: int = 100) -> tuple[str, ...]:
+        """Return the next keys, in order, `limit` at most."""
+        kept = sorted(key for key, entry in self._entries.items() if key > after and entry.row != Row())
+        return tuple(kept[:limit])
 
     def _entry(self, key: str) -> _Entry:
         return self._entries.setdefault(key, _Entry())
-
-    def _read(self, entry: _Entry, *, reader: str) -> Reading:
-        now = self._now()
-        foreign = entry.holder not in {"", reader}
-        return Reading(
-            record=entry.record,
-            now=now,
-            lease_left=max(0.0, entry.leased_until - now) if foreign else 0.0,
-            intents=tuple(entry.intents.values()),
-        )
-
-    def _settle(self, entry: _Entry, record: Record) -> None:
-        entry.record = record
-        entry.holder, entry.leased_until = "", 0.0
-        entry.intents.clear()
-        _announce(entry)
-
-
-def _generation(entry: _Entry) -> int:
-    return 0 if entry.record is None else entry.record.generation
-
-
-def _announce(entry: _Entry) -> None:
-    entry.changed.set()
-    entry.changed = asyncio.Event()
