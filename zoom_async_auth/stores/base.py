@@ -11,7 +11,7 @@ The caller decides; the store compares. It never computes a generation, a deadli
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
@@ -126,7 +126,10 @@ class Store(Protocol):
         ...
 
     async def condemn(self, key: str, generation: int, cause: str) -> None:
-        """Note that the refresh token of `generation`, if that is current, is dead. The generation stays."""
+        """Note that the refresh token of `generation`, if that is current, is dead; clear lease and intents.
+
+        The generation stays.
+        """
         ...
 
     async def release(self, key: str, holder: str, *, doubt: bool) -> None:
@@ -142,6 +145,7 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
 class Browsable(Protocol):
     """What a store offers beyond the protocol to those who look after it: which keys there are."""
 

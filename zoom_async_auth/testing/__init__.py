@@ -1,4 +1,4 @@
-"""What a test of a program with tokens needs: time that leaps, a clock to turn by hand, a Zoom without sockets.
+"""What a test of a program with tokens needs: time that leaps, a Zoom without sockets, what stores promise.
 
 `plugin` has fixtures for pytest. The names here are resolved on first use (PEP 562): the plugin costs next to nothing.
 """
@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoom_async_auth.testing.callers import assert_one_request
+    from zoom_async_auth.testing.contract import STORE_PROMISES, StorePromise
     from zoom_async_auth.testing.shuffled import ShuffledLoop
     from zoom_async_auth.testing.transport import MemoryTransport
     from zoom_async_auth.testing.virtual import ManualClock, VirtualTimeLoop
 
-__all__ = ["ManualClock", "MemoryTransport", "ShuffledLoop", "VirtualTimeLoop", "assert_one_request"]
+__all__ = [
+    "STORE_PROMISES",
+    "ManualClock",
+    "MemoryTransport",
+    "ShuffledLoop",
+    "StorePromise",
+    "VirtualTimeLoop",
+    "assert_one_request",
+]
 
 _HOMES = {
+    "STORE_PROMISES": "contract",
     "ManualClock": "virtual",
     "MemoryTransport": "transport",
     "ShuffledLoop": "shuffled",
+    "StorePromise": "contract",
     "VirtualTimeLoop": "virtual",
     "assert_one_request": "callers",
 }

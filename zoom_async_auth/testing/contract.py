@@ -1,0 +1,415 @@
+"""What every store promises, as checks that any store can be held to.
+
+    @pytest.mark.parametrize("promise", STORE_PROMISES, ids=lambda promise: promise.__name__)
+    async def test_my_store_keeps_its_promises(promise):
+        async with MyStore(url) as one, MyStore(url) as other:
+            await promise(one, other, f"test/{uuid4()}")
+
+`one` and `other` are two clients of the same place, as two processes would have them (a store in memory is both), and
+have been entered; `key` was never used before. A promise that is broken raises `AssertionError`. Each check takes less
+than two seconds of the store's time.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+from zoom_async_auth.oauth.token import Token
+from zoom_async_auth.stores.base import Begun, Browsable, Reading, Record, Store
+
+StorePromise = Callable[[Store, Store, str], Awaitable[None]]
+"""A check: two clients of one place, and a key of its own."""
+
+_SOON = 5.0
+_LEASE = 20.0
+_ODD_KEYS = ("a/b", "a:b", "../etc", "%41%00", 'it\'s "quoted"; --', "{tag}", "*?[a-z]", "Zoë 東京 🙂", "x" * 200)
+
+
+async def nothing_is_found_where_nothing_was_kept(one: Store, other: Store, key: str) -> None:
+    """The generation of nothing is 0."""
+    for store in (one, other):
+        reading = await store.peek(key)
+        assert reading.record is None
+        assert reading.generation == 0
+        assert (reading.lease_left, reading.intents) == (0.0, ())
+
+
+async def what_is_committed_is_read_by_all_clients(one: Store, other: Store, key: str) -> None:
+    """To the last field, times to the microsecond."""
+    now = (await one.peek(key)).now
+    record = replace(
+        _record(1, now),
+        token=Token(
+            access_token="access." + "x" * 4000,
+            refresh_token="refresh token with a blank, 'quotes' and a \\",  # VSCHAR: RFC 6749, appendix A.17
+            expires_in=3599.5,
+            scope=frozenset({"user:read:user", "meeting:write"}),
+            api_url="https://api-eu.zoom.us",
+        ),
+        issued_at=now + 0.123456,
+        expires_at=now + 3599.623456,
+    )
+    assert await one.commit(key, 0, record, "one") is True
+    for store in (one, other):
+        _assert_same(await _look(store, key), record)
+        _assert_same(await _peek_until(store, key, 1), record)
+
+
+async def a_token_without_its_optional_parts_is_read_as_it_was(one: Store, other: Store, key: str) -> None:
+    """An app's token has no refresh token."""
+    record = replace(_record(1, (await one.peek(key)).now), token=Token(access_token="access", expires_in=3600.0))
+    assert await one.commit(key, 0, record, "one") is True
+    _assert_same(await _look(other, key), record)
+
+
+async def all_clients_read_one_clock(one: Store, other: Store, key: str) -> None:
+    """It goes on between two looks, and does not go back from one client to the other."""
+    first = (await one.peek(key)).now
+    await asyncio.sleep(0.1)
+    second = (await other.peek(key)).now
+    await asyncio.sleep(0.1)
+    third = (await _look(one, key)).now
+    assert first < second < third < first + _SOON
+
+
+async def a_lease_belongs_to_one_holder(one: Store, other: Store, key: str) -> None:
+    """The next one hears for how long; nothing is said to the holder itself."""
+    begun = await one.begin(key, 0, "one", _LEASE)
+    assert isinstance(begun, Begun)
+    assert begun.reading.generation == 0
+    refused = await other.begin(key, 0, "other", _LEASE)
+    assert isinstance(refused, Reading)
+    assert 0 < refused.lease_left <= _LEASE
+    assert [intent.holder for intent in refused.intents] == ["one"]
+
+
+async def a_lease_may_be_taken_again_by_its_holder(one: Store, other: Store, key: str) -> None:
+    """Its intent stays as old as it is: how often somebody tries again does not prolong the doubt of others."""
+    await one.begin(key, 0, "one", 0.2)
+    since = (await _look(other, key)).intents[0].since
+    await asyncio.sleep(0.05)
+    again = await one.begin(key, 0, "one", _LEASE)
+    assert isinstance(again, Begun)
+    seen = await _look(other, key)
+    assert 1.0 < seen.lease_left <= _LEASE
+    assert [(intent.holder, intent.generation) for intent in seen.intents] == [("one", 0)]
+    assert math.isclose(seen.intents[0].since, since, abs_tol=1e-5)
+
+
+async def a_lease_is_refused_to_who_has_seen_another_generation(one: Store, other: Store, key: str) -> None:
+    """What is there comes back instead, and nothing is taken."""
+    record = _record(1, (await one.peek(key)).now)
+    await one.commit(key, 0, record, "one")
+    answer = await other.begin(key, 0, "other", _LEASE)
+    assert isinstance(answer, Reading)
+    _assert_same(answer, record)
+    seen = await _look(one, key)
+    assert (seen.lease_left, seen.intents) == (0.0, ())
+
+
+async def a_lease_that_has_run_out_is_free_and_its_intent_stays(one: Store, other: Store, key: str) -> None:
+    """Who takes over must know what may have been sent."""
+    await one.begin(key, 0, "one", 0.2)
+    await asyncio.sleep(0.4)
+    begun = await other.begin(key, 0, "other", _LEASE)
+    assert isinstance(begun, Begun)
+    assert [intent.holder for intent in begun.reading.intents] == ["one"]
+    seen = await _look(one, key)
+    assert sorted(intent.holder for intent in seen.intents) == ["one", "other"]
+
+
+async def a_lease_can_be_superseded(one: Store, other: Store, key: str) -> None:
+    """A new authorization outranks a renewal; what the renewal may have sent is still noted."""
+    await one.begin(key, 0, "one", _LEASE)
+    begun = await other.begin(key, 0, "other", _LEASE, supersede=True)
+    assert isinstance(begun, Begun)
+    assert 0 < begun.reading.lease_left <= _LEASE
+    assert [intent.holder for intent in begun.reading.intents] == ["one"]
+    assert isinstance(await one.begin(key, 0, "one", _LEASE), Reading)
+
+
+async def a_commit_ends_the_lease_and_all_intents(one: Store, other: Store, key: str) -> None:
+    """Also those of others: their refresh token is spent."""
+    await one.begin(key, 0, "one", 0.05)
+    await asyncio.sleep(0.1)
+    await other.begin(key, 0, "other", _LEASE)
+    assert await other.commit(key, 0, _record(1, (await one.peek(key)).now), "other") is True
+    seen = await _look(one, key)
+    assert (seen.generation, seen.lease_left, seen.intents) == (1, 0.0, ())
+
+
+async def a_commit_needs_the_generation_and_no_lease(one: Store, other: Store, key: str) -> None:
+    """A holder whose lease ran out may have the only live token."""
+    now = (await one.peek(key)).now
+    await one.commit(key, 0, _record(1, now), "one")
+    await other.begin(key, 1, "other", _LEASE)
+    late = _record(2, now, access_token="late")
+    assert await one.commit(key, 1, late, "one") is True
+    assert await other.commit(key, 1, _record(2, now, access_token="lost"), "other") is False
+    assert await other.commit(key, 0, _record(1, now, access_token="lost"), "other") is False
+    _assert_same(await _look(one, key), late)
+
+
+async def a_commit_may_put_any_generation(one: Store, other: Store, key: str) -> None:
+    """The caller computes it, the store compares: a token that is newer than a restored backup is put back so."""
+    now = (await one.peek(key)).now
+    assert await one.commit(key, 0, _record(7, now), "one") is True
+    assert await other.commit(key, 7, _record(7, now, access_token="same"), "other") is True
+    assert await one.commit(key, 7, _record(12, now), "one") is True
+    assert (await _look(other, key)).generation == 12  # noqa: PLR2004 -- committed just now
+
+
+async def a_tombstone_is_a_record_without_a_token(one: Store, other: Store, key: str) -> None:
+    """So a revocation is committed like a token."""
+    now = (await one.peek(key)).now
+    await one.commit(key, 0, _record(1, now), "one")
+    tombstone = Record(generation=2, token=None, issued_at=now, expires_at=now)
+    assert await one.commit(key, 1, tombstone, "one") is True
+    _assert_same(await _look(other, key), tombstone)
+
+
+async def a_dead_refresh_token_is_noted_and_its_generation_stays(one: Store, other: Store, key: str) -> None:
+    """Only of the generation that is meant; its lease and its intents are over."""
+    record = _record(1, (await one.peek(key)).now)
+    await one.commit(key, 0, record, "one")
+    await one.begin(key, 1, "one", _LEASE)
+    await one.condemn(key, 0, "invalid_grant")
+    _assert_same(await _look(other, key), record)
+    await one.condemn(key, 1, "invalid_grant")
+    seen = await _look(other, key)
+    _assert_same(seen, replace(record, cause="invalid_grant"))
+    assert (seen.lease_left, seen.intents) == (0.0, ())
+
+
+async def a_lease_is_given_back_by_its_holder_only(one: Store, other: Store, key: str) -> None:
+    """A release that comes late does not touch the next holder's."""
+    await one.begin(key, 0, "one", 0.05)
+    await asyncio.sleep(0.1)
+    await other.begin(key, 0, "other", _LEASE)
+    await one.release(key, "one", doubt=False)
+    seen = await _look(one, key)
+    assert seen.lease_left > 0
+    assert [intent.holder for intent in seen.intents] == ["other"]
+    await other.release(key, "other", doubt=False)
+    seen = await _look(one, key)
+    assert (seen.lease_left, seen.intents) == (0.0, ())
+
+
+async def a_release_in_doubt_leaves_the_intent(one: Store, other: Store, key: str) -> None:
+    """The refresh token may be spent, and the next holder has to know."""
+    await one.begin(key, 0, "one", _LEASE)
+    await one.release(key, "one", doubt=True)
+    begun = await other.begin(key, 0, "other", _LEASE)
+    assert isinstance(begun, Begun)
+    assert begun.reading.lease_left == 0.0
+    assert [(intent.holder, intent.generation) for intent in begun.reading.intents] == [("one", 0)]
+
+
+async def what_is_forgotten_leaves_a_tombstone(one: Store, other: Store, key: str) -> None:
+    """Of the next generation, so that no late token takes its place."""
+    now = (await one.peek(key)).now
+    await one.commit(key, 0, _record(1, now), "one")
+    await one.begin(key, 1, "one", _LEASE)
+    await other.forget(key)
+    seen = await _look(one, key)
+    assert seen.record is not None
+    assert (seen.generation, seen.record.token, seen.record.cause) == (2, None, None)
+    assert (seen.lease_left, seen.intents) == (0.0, ())
+    assert await one.commit(key, 1, _record(2, now), "one") is False
+
+
+async def nothing_can_be_forgotten_too(one: Store, other: Store, key: str) -> None:
+    """It makes the first generation."""
+    await one.forget(key)
+    seen = await _look(other, key)
+    assert seen.record is not None
+    assert (seen.generation, seen.record.token) == (1, None)
+
+
+async def keys_do_not_touch_each_other(one: Store, other: Store, key: str) -> None:
+    """Whatever characters they have."""
+    now = (await one.peek(key)).now
+    keys = [f"{key}/{odd}"[:250] for odd in _ODD_KEYS]
+    for number, name in enumerate(keys):
+        assert await one.commit(name, 0, _record(1, now, access_token=f"token-{number}"), "one") is True
+    for number, name in enumerate(keys):
+        record = (await _look(other, name)).record
+        assert record is not None
+        assert record.token is not None
+        assert record.token.access_token == f"token-{number}"
+    assert (await _look(one, key)).record is None
+
+
+async def of_many_who_begin_together_one_gets_the_lease(one: Store, other: Store, key: str) -> None:
+    """Through both clients; and of nothing, where there is no row to lock yet."""
+    answers = await asyncio.gather(
+        *((one, other)[number % 2].begin(key, 0, f"holder-{number}", _LEASE) for number in range(20))
+    )
+    assert [isinstance(answer, Begun) for answer in answers].count(True) == 1
+    assert len((await _look(one, key)).intents) == 1
+
+
+async def of_many_who_commit_together_one_is_kept(one: Store, other: Store, key: str) -> None:
+    """Each generation is given once."""
+    now = (await one.peek(key)).now
+    for sent in (0, 1):
+        kept = await asyncio.gather(
+            *(
+                (one, other)[number % 2].commit(key, sent, _record(sent + 1, now, access_token=f"token-{number}"), "h")
+                for number in range(20)
+            )
+        )
+        assert kept.count(True) == 1
+        record = (await _look(one, key)).record
+        assert record is not None
+        assert record.token is not None
+        assert record.token.access_token == f"token-{kept.index(True)}"
+
+
+async def a_cancelled_call_leaves_the_old_or_the_new_content(one: Store, other: Store, key: str) -> None:
+    """And the store goes on to work: no half-read answer waits for the next caller."""
+    now = (await one.peek(key)).now
+    neighbour = f"{key}/neighbour"
+    await one.commit(neighbour, 0, _record(1, now, access_token="neighbour"), "one")
+    generation = 0
+    for turns in range(60):
+        record = _record(generation + 1, now, access_token=f"token-{generation + 1}")
+        task = asyncio.ensure_future(one.commit(key, generation, record, "one"))
+        for _ in range(turns % 20):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.0005 * (turns % 7))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        beside = (await one.peek(neighbour)).record
+        assert beside is not None
+        assert beside.token is not None
+        assert beside.token.access_token == "neighbour"
+        seen = await _look(other, key)
+        assert seen.generation in {generation, generation + 1}
+        if seen.record is not None:
+            assert seen.record.token is not None
+            assert seen.record.token.access_token == f"token-{seen.generation}"
+        generation = seen.generation
+
+
+async def a_wait_ends_at_a_change(one: Store, other: Store, key: str) -> None:
+    """Long before its time."""
+    loop = asyncio.get_running_loop()
+    now = (await one.peek(key)).now
+    waiting = asyncio.ensure_future(other.wait(key, 0, 60.0))
+    await asyncio.sleep(0.1)
+    started = loop.time()
+    await one.commit(key, 0, _record(1, now), "one")
+    async with asyncio.timeout(_SOON):
+        await waiting
+    assert loop.time() - started < _SOON
+
+
+async def a_wait_ends_after_its_time(one: Store, other: Store, key: str) -> None:
+    """Though nothing has changed."""
+    del other
+    async with asyncio.timeout(_SOON):
+        await one.wait(key, 0, 0.1)
+
+
+async def a_wait_for_what_has_changed_ends_soon(one: Store, other: Store, key: str) -> None:
+    """The change came between the look and the wait."""
+    await one.commit(key, 0, _record(1, (await one.peek(key)).now), "one")
+    async with asyncio.timeout(_SOON):
+        await other.wait(key, 0, 60.0)
+
+
+async def a_store_serves_until_its_last_user_has_left(one: Store, other: Store, key: str) -> None:
+    """And then may be entered again."""
+    del other
+    async with one:
+        await one.commit(key, 0, _record(1, (await one.peek(key)).now), "one")
+    assert (await one.peek(key)).generation == 1
+    await one.__aexit__(None, None, None)
+    await one.__aenter__()
+    assert (await _look(one, key)).generation == 1
+
+
+async def keys_are_listed_page_by_page(one: Store, other: Store, key: str) -> None:
+    """By a store that is `Browsable`; in the order of their code points, tombstones among them."""
+    if not isinstance(one, Browsable):
+        return
+    now = (await one.peek(key)).now
+    names = sorted(f"{key}/{letter}" for letter in "aZ_9é🙂")
+    for name in names:
+        await other.commit(name, 0, _record(1, now), "other")
+    await other.forget(names[2])
+    listed: list[str] = []
+    after = key
+    while page := await one.keys(after=after, limit=4):
+        assert len(page) <= 4  # noqa: PLR2004 -- the limit
+        listed += page
+        after = page[-1]
+    assert [name for name in listed if name.startswith(f"{key}/")] == names
+
+
+STORE_PROMISES: Final[tuple[StorePromise, ...]] = (
+    nothing_is_found_where_nothing_was_kept,
+    what_is_committed_is_read_by_all_clients,
+    a_token_without_its_optional_parts_is_read_as_it_was,
+    all_clients_read_one_clock,
+    a_lease_belongs_to_one_holder,
+    a_lease_may_be_taken_again_by_its_holder,
+    a_lease_is_refused_to_who_has_seen_another_generation,
+    a_lease_that_has_run_out_is_free_and_its_intent_stays,
+    a_lease_can_be_superseded,
+    a_commit_ends_the_lease_and_all_intents,
+    a_commit_needs_the_generation_and_no_lease,
+    a_commit_may_put_any_generation,
+    a_tombstone_is_a_record_without_a_token,
+    a_dead_refresh_token_is_noted_and_its_generation_stays,
+    a_lease_is_given_back_by_its_holder_only,
+    a_release_in_doubt_leaves_the_intent,
+    what_is_forgotten_leaves_a_tombstone,
+    nothing_can_be_forgotten_too,
+    keys_do_not_touch_each_other,
+    of_many_who_begin_together_one_gets_the_lease,
+    of_many_who_commit_together_one_is_kept,
+    a_cancelled_call_leaves_the_old_or_the_new_content,
+    a_wait_ends_at_a_change,
+    a_wait_ends_after_its_time,
+    a_wait_for_what_has_changed_ends_soon,
+    a_store_serves_until_its_last_user_has_left,
+    keys_are_listed_page_by_page,
+)
+
+
+async def _look(store: Store, key: str) -> Reading:
+    """Look with authority, and take nothing: no record has this generation."""
+    answer = await store.begin(key, -1, "nobody", 0.001)
+    assert isinstance(answer, Reading)
+    return answer
+
+
+async def _peek_until(store: Store, key: str, generation: int) -> Reading:
+    """Peek until it shows `generation`: it may lag."""
+    reading = await store.peek(key)
+    for _ in range(100):
+        if reading.generation == generation:
+            break
+        await asyncio.sleep(0.05)
+        reading = await store.peek(key)
+    return reading
+
+
+def _record(generation: int, now: float, *, access_token: str = "access") -> Record:
+    token = Token(access_token=access_token, refresh_token="refresh", expires_in=3600.0)
+    return Record(generation=generation, token=token, issued_at=now, expires_at=now + 3600.0)
+
+
+def _assert_same(reading: Reading, expected: Record) -> None:
+    found = reading.record
+    assert found is not None
+    assert (found.generation, found.cause) == (expected.generation, expected.cause)
+    assert found.token == expected.token
+    assert math.isclose(found.issued_at, expected.issued_at, rel_tol=0, abs_tol=1e-5)
+    assert math.isclose(found.expires_at, expected.expires_at, rel_tol=0, abs_tol=1e-5)
