@@ -1,13 +1,16 @@
 """Days and months in seconds, every request counted."""
 
 import asyncio
+from unittest import mock
 
 import pytest
 
 from tests.engine.world import QUIET, World
 from tests.simulation.distance import live
-from zoom_async_auth import RenewalPolicy
+from zoom_async_auth import RenewalPolicy, TokenManager
 from zoom_async_auth.events import RenewalFailed, TokenRenewed
+from zoom_async_auth.sandbox import Zoom
+from zoom_async_auth.testing import LoopClock, MemoryTransport
 
 pytestmark = pytest.mark.asyncio(loop_factories=["plain"])
 
@@ -55,6 +58,24 @@ async def test_nine_days_of_a_persons_identity_cost_one_refresh_for_each_life(wo
     assert world.clock.monotonic() - started == pytest.approx(9 * DAY)
     assert world.zoom.stats == {"authorization_code": {"ok": 1}, "refresh_token": {"ok": 235}}
     assert len(world.seen(TokenRenewed)) == 235
+
+
+async def test_ninety_days_of_an_identity_on_the_loops_own_clock_wake_it_for_renewals_only() -> None:
+    """Nothing can run ahead of the loop's timers then: no look every 30 s, 259,200 in all."""
+    loop, clock = asyncio.get_running_loop(), LoopClock.running()
+    zoom = Zoom(latency=0.1, clock=clock.time)
+    transport = MemoryTransport(zoom)
+    async with TokenManager(
+        zoom.credentials, base_url=zoom.url, transport=transport, clock=clock, policy=QUIET
+    ) as manager:
+        await manager.bearer()
+        with mock.patch.object(loop, "call_at", wraps=loop.call_at) as timers:
+            await asyncio.sleep(90 * DAY)
+        await manager.bearer()
+
+    renewals = zoom.token_requests - 1
+    assert renewals == 2356
+    assert timers.call_count < 12 * renewals
 
 
 async def test_ninety_days_of_an_identity_on_a_host_that_sleeps_most_of_the_time(world: World) -> None:

@@ -64,11 +64,12 @@ class Scheduler:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        longest = math.inf if self._now == loop.time else LONGEST_SLICE  # on one clock, nothing can run ahead
         while True:
             self._earlier.clear()
             self._tend_due()
             pause = self._heap[0][0] - self._now() if self._heap else LONGEST_SLICE
-            timer = loop.call_later(min(max(pause, 0.0), LONGEST_SLICE), self._earlier.set)
+            timer = loop.call_later(min(max(pause, 0.0), longest), self._earlier.set)
             try:
                 await self._earlier.wait()
             finally:

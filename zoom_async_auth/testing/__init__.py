@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from zoom_async_auth.testing.contract import STORE_PROMISES, StorePromise
     from zoom_async_auth.testing.shuffled import ShuffledLoop
     from zoom_async_auth.testing.transport import MemoryTransport
-    from zoom_async_auth.testing.virtual import ManualClock, VirtualTimeLoop
+    from zoom_async_auth.testing.virtual import LoopClock, ManualClock, VirtualTimeLoop
 
 __all__ = [
     "STORE_PROMISES",
+    "LoopClock",
     "ManualClock",
     "MemoryTransport",
     "ShuffledLoop",
@@ -25,6 +26,7 @@ __all__ = [
 
 _HOMES = {
     "STORE_PROMISES": "contract",
+    "LoopClock": "virtual",
     "ManualClock": "virtual",
     "MemoryTransport": "transport",
     "ShuffledLoop": "shuffled",

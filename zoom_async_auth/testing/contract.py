@@ -13,15 +13,27 @@ than two seconds of the store's time.
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.stores.base import Begun, Browsable, Reading, Record, Store
 
-StorePromise = Callable[[Store, Store, str], Awaitable[None]]
-"""A check: two clients of one place, and a key of its own."""
+
+class StorePromise(Protocol):
+    """A check, and what it is called: it gets two clients of one place, and a key of its own."""
+
+    __name__: str
+
+    def __call__(self, one: Store, other: Store, key: str, /) -> Awaitable[None]:
+        """Return if the promise is kept.
+
+        Raises:
+            AssertionError: It is not.
+        """
+        ...
+
 
 _SOON = 5.0
 _LEASE = 20.0

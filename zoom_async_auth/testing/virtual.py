@@ -3,9 +3,15 @@
 import asyncio
 import selectors
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 DEADLOCK_AFTER = 5.0
 """Real seconds without a timer, a socket or a thread that could wake the loop."""
+
+
+WALL = 1_790_000_000.0
+"""Some moment of the year 2026, in seconds since 1970-01-01 UTC."""
 
 
 class _LeapingSelector(selectors.DefaultSelector):
@@ -53,6 +59,30 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._leaping.now += seconds
 
 
+@dataclass(frozen=True, slots=True)
+class LoopClock:
+    """The time of an event loop, as a `Clock`: what the loop's timers wait for, and nothing is ever suspended.
+
+    A manager that reads it sleeps from one deadline to the next, so that months pass in less than a second.
+
+    Attributes:
+        monotonic: The loop's own clock.
+        wall: The wall clock at the origin of the loop's, in seconds since 1970-01-01 UTC.
+    """
+
+    monotonic: Callable[[], float]
+    wall: float = WALL
+
+    @classmethod
+    def running(cls) -> Self:
+        """Return the clock of the loop that runs."""
+        return cls(asyncio.get_running_loop().time)
+
+    def time(self) -> float:
+        """Return the wall clock."""
+        return self.wall + self.monotonic()
+
+
 class ManualClock:
     """A `Clock` that goes only where it is told to, or follows a loop and can be pushed beyond it.
 
@@ -61,7 +91,7 @@ class ManualClock:
         wall: The wall clock at the start, in seconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, follow: Callable[[], float] | None = None, *, wall: float = 1_790_000_000.0) -> None:
+    def __init__(self, follow: Callable[[], float] | None = None, *, wall: float = WALL) -> None:
         self._follow = follow or (lambda: 0.0)
         self._ahead = 0.0
         self._wall = wall
