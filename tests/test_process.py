@@ -124,3 +124,51 @@ def test_importing_the_package_loads_no_dependency() -> None:
 
     assert [name for name in loaded if name.startswith("zoom_async_auth")] == ["zoom_async_auth"]
     assert not {"aiohttp", "anyio", "asyncio", "rich", "yarl"} & set(loaded)
+
+
+_WORKER = """
+from multiprocessing import get_context
+from zoom_async_auth import ConfigurationError
+from zoom_async_auth.stores.memory import MemoryStore
+
+def person(store):
+    return TokenManager(zoom.user_app, base_url=zoom.url, transport=MemoryTransport(zoom), store=store)
+
+async def open_all():
+    for manager in (make(), person(MemoryStore(allow_rotating=True)), person(None)):
+        async with manager:
+            print("open", flush=True)
+
+def work():
+    try:
+        asyncio.run(open_all())
+    except ConfigurationError as error:
+        print(error, flush=True)
+"""
+_REFUSED = (
+    "worker processes do not see each other's memory: a person's refresh token would be missing there, or spent twice: "
+    "use SQLStore, or MemoryStore(allow_rotating=True)"
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_worker_of_multiprocessing_does_not_keep_a_persons_refresh_token_in_memory() -> None:
+    """An app's token it does, and a person's if somebody insists."""
+    done = _run(
+        _WORKER
+        + """
+worker = get_context("fork").Process(target=work)
+worker.start()
+worker.join()
+"""
+    )
+
+    assert done.stdout.splitlines() == ["open", "open", _REFUSED]
+
+
+@pytest.mark.parametrize(("announced", "told"), [("4", _REFUSED), ("1", "open"), ("", "open"), ("auto", "open")])
+def test_a_worker_of_a_web_server_does_not_either(announced: str, told: str) -> None:
+    """uvicorn, gunicorn and Heroku announce how many there are."""
+    done = _run(f'{_WORKER}\nos.environ["WEB_CONCURRENCY"] = "{announced}"\nwork()')
+
+    assert done.stdout.splitlines() == ["open", "open", told]

@@ -91,6 +91,21 @@ class StoreBypassed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreWentBack:
+    """The store has an older generation than we saw there: a backup was restored, or a write was lost.
+
+    Attributes:
+        key: Whose token it is.
+        generation: What the store has.
+        newest: What we have. It is put back if its refresh token is known here.
+    """
+
+    key: str
+    generation: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrantDied:
     """Zoom refused the refresh token for good. Nothing more is sent until somebody authorizes again.
 
@@ -150,6 +165,7 @@ Event = (
     | CommitFailed
     | CommitRecovered
     | StoreBypassed
+    | StoreWentBack
     | GrantDied
     | Authorized
     | TokenRevoked

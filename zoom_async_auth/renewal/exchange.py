@@ -1,6 +1,7 @@
 """The way of every renewal through a store: peek, begin, exchange, commit.
 
     look        a newer token is there                        adopt it, send nothing
+                an older one than ours is there               a person's: ours is put back, theirs is spent
     begin       somebody else has the lease, or was faster    wait, look again
                 the store is down                             an app's token: get one for this process alone
                                                               a person's: fail, spend nothing
@@ -127,25 +128,25 @@ class Exchange:
         )
         seen: Held | ZoomAuthError | Look = await self._ledger.peek()
         authoritative = False
-        if isinstance(seen, Look) and ours is not None and seen.reading.generation < ours.generation:  # it lags
-            seen = await self._attempt(ours.generation, ours, trusted=trusted, forced=forced)
-            authoritative = True
         for _ in range(ROUNDS):
             if isinstance(seen, StoreError):
                 return await self._without_store(ours, seen)
             if not isinstance(seen, Look):
                 return seen
-            if self.closed:
-                return ManagerClosedError(_NOTHING_SENT)
-            if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
-                return self._adopt(better)
-            if (hopeless := self._hopeless(seen, forced=forced)) is not None:
-                return hopeless
-            if authoritative and (busy := seen.reading.lease_left) > 0:  # a peek may show our own lease
+            generation = seen.reading.generation
+            if ours is not None and generation < ours.generation and not authoritative:
+                generation = ours.generation  # it lags
+            elif ours is not None and generation < ours.generation and self._app_grant is None:
+                if (failure := await self._put_back(seen, ours)) is not None:
+                    return failure
+                generation = ours.generation
+            elif (known := self._known(seen, ours, trusted=trusted, forced=forced)) is not None:
+                return known
+            elif authoritative and (busy := seen.reading.lease_left) > 0:  # a peek may show our own lease
                 if (left := give_up_at - self._means.now()) <= 0:
                     return await self._without_lease(ours, busy)
-                await self._ledger.wait(seen.reading.generation, min(busy, left))
-            seen = await self._attempt(seen.reading.generation, ours, trusted=trusted, forced=forced)
+                await self._ledger.wait(generation, min(busy, left))
+            seen = await self._attempt(generation, ours, trusted=trusted, forced=forced)
             authoritative = True
         return UNSTEADY.copy()
 
@@ -242,6 +243,10 @@ class Exchange:
             if isinstance(answer, Token):
                 return await self._keep_renewed(seen, answer, sent_at)
             return await self._failed(seen, answer)
+
+    async def _put_back(self, seen: Look, ours: Held) -> StoreError | None:
+        async with self._writing():
+            return await self._keeper.put_back(seen, ours)
 
     def _grant(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | ZoomAuthError:
         if self._app_grant is not None:
@@ -361,6 +366,14 @@ class Exchange:
             return held
 
     # What the steps above are made of.
+
+    def _known(self, seen: Look, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError | None:
+        """Return what follows from the record alone, without a request, if anything does."""
+        if self.closed:
+            return ManagerClosedError(_NOTHING_SENT)
+        if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
+            return self._adopt(better)
+        return self._hopeless(seen, forced=forced)
 
     def _adoptable(self, seen: Look, ours: Held | None, *, trusted: bool) -> Held | None:
         held = seen.held(self._policy, self._means.random())

@@ -5,6 +5,10 @@ the same token is there already                   stored: only the store's answe
 another one is there, and ours is a renewal       dropped: an authorization, or a revocation, outranks it
 another one is there, and ours is authorized      stored over it, unless the other one was asked for later
 the store fails                                   pending: served, and tried again until it is one of the above
+
+And later, of a token that was stored:
+
+the store has an older one                        put back: a backup was restored, or an acknowledged write was lost
 """
 
 import asyncio
@@ -16,12 +20,16 @@ from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.client import Client
+from zoom_async_auth.renewal.held import Held
 from zoom_async_auth.renewal.ledger import Ledger, Look
 from zoom_async_auth.stores.base import Record
 
 ROUNDS = 100
 """Bounds loops that end long before, unless a store or a clock is broken."""
 UNSTEADY = StoreError("the stored token changes all the time: who else writes this key?")
+_WENT_BACK = StoreError(
+    "the store has an older token than it had before, which is spent: authorize again, or restore it"
+)
 
 
 @secretive
@@ -104,6 +112,16 @@ class Keeper:
             await self.drop(pending.sent, pending.token)
             return False
         return True
+
+    async def put_back(self, seen: Look, ours: Held) -> StoreError | None:
+        """Store again what the store had and has lost: `seen` is older, and its refresh token is spent."""
+        generation = seen.reading.generation
+        self._announce(events.StoreWentBack(key=self._key, generation=generation, newest=ours.generation))
+        if ours.token.refresh_token is None:
+            return _WENT_BACK.copy()
+        sent_at = ours.expires_at - ours.token.expires_in
+        stored = await self._ledger.commit(generation, seen.record_of(ours.token, sent_at, generation=ours.generation))
+        return stored if isinstance(stored, StoreError) else None  # False: somebody was faster
 
     async def drop(self, sent: int, token: Token) -> None:
         """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""

@@ -1,8 +1,10 @@
 """A store in the memory of this process: for one manager, or for several on one event loop."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +14,10 @@ from zoom_async_auth.clock import Clock, SystemClock
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.row import Row
+
+_RISK = (
+    "worker processes do not see each other's memory: a person's refresh token would be missing there, or spent twice"
+)
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class MemoryStore:
     """
 
     def __init__(self, *, allow_rotating: bool = False, clock: Clock | None = None) -> None:
-        self.allow_rotating: bool = allow_rotating
+        self._allow_rotating = allow_rotating
         self._now: Callable[[], float] = (clock or SystemClock()).monotonic
         self._entries: dict[str, _Entry] = {}
 
@@ -45,6 +51,11 @@ class MemoryStore:
     def durable(self) -> bool:
         """Always False."""
         return False
+
+    @property
+    def rotating_risk(self) -> str | None:
+        """Why a person's refresh token must not be kept here: this is one of several processes, each with its own."""
+        return None if self._allow_rotating or not _is_worker(os.environ) else _RISK
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,3 +121,12 @@ class MemoryStore:
 
     def _entry(self, key: str) -> _Entry:
         return self._entries.setdefault(key, _Entry())
+
+
+def _is_worker(environ: Mapping[str, str]) -> bool:
+    """Tell whether this is one of several processes: a child of multiprocessing, or what WEB_CONCURRENCY announces.
+
+    uvicorn and gunicorn read that variable (and Heroku sets it) for the number of their workers.
+    """
+    announced = environ.get("WEB_CONCURRENCY", "")
+    return parent_process() is not None or (announced.isdecimal() and int(announced) > 1)

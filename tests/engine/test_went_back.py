@@ -1,0 +1,110 @@
+"""A store that has less than it had: a backup was restored, a server that failed over lost what it had acknowledged."""
+
+import asyncio
+import copy
+
+import pytest
+
+from tests.engine.world import QUIET, FaultyStore, World
+from zoom_async_auth import StoreError, TokenManager
+from zoom_async_auth.events import GrantDied, StoreWentBack
+from zoom_async_auth.stores.memory import MemoryStore
+
+LIFE = 3600.0
+
+
+@pytest.fixture
+async def world() -> World:
+    return World(luck=0.5)
+
+
+def _backup(store: MemoryStore) -> dict[str, object]:
+    return {key: copy.copy(entry.row) for key, entry in store._entries.items()}
+
+
+def _restore(store: MemoryStore, backup: dict[str, object]) -> None:
+    for key, entry in list(store._entries.items()):
+        if key in backup:
+            entry.row = backup[key]  # type: ignore[assignment]
+        else:
+            del store._entries[key]
+
+
+async def _two_lives(manager: TokenManager, world: World, store: MemoryStore) -> dict[str, object]:
+    """Return what a backup after the first of them has."""
+    await manager.authorize(world.consent())
+    backup = _backup(store)
+    await manager.renew()
+    return backup
+
+
+async def test_an_older_row_is_noticed_and_the_newer_token_put_back(world: World) -> None:
+    """S36: its refresh token is spent; to send it could end the whole chain."""
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as manager:
+        _restore(store, await _two_lives(manager, world, store))
+        await asyncio.sleep(2 * LIFE)
+        assert world.is_good(await manager.bearer())
+
+    assert [(event.generation, event.newest) for event in world.seen(StoreWentBack)] == [(1, 2)]
+    assert set(world.zoom.stats["refresh_token"]) == {"ok"}
+    assert not world.seen(GrantDied)
+
+
+async def test_an_emptied_store_gets_the_token_back(world: World) -> None:
+    """F70, as long as any process lives that knows it."""
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as manager:
+        await _two_lives(manager, world, store)
+        _restore(store, {})
+        await asyncio.sleep(LIFE)
+        assert world.is_good(await manager.bearer())
+        async with world.personal(store=store) as successor:
+            assert await successor.bearer() == await manager.bearer()
+
+    assert [(event.generation, event.newest) for event in world.seen(StoreWentBack)] == [(0, 2)]
+
+
+async def test_of_several_processes_the_one_that_knows_the_newest_token_wins(world: World) -> None:
+    """One that knows less puts back what it has, and may hear that it is dead; who knows more puts that over it."""
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as one:
+        backup = await _two_lives(one, world, store)
+        async with world.personal(store=store, policy=QUIET) as other:
+            await other.bearer()
+            await other.renew()  # `one` does not look before its own token is stale
+            _restore(store, backup)
+            await asyncio.sleep(3 * LIFE)
+            assert world.is_good(await one.bearer())
+            assert await one.bearer() == await other.bearer()
+            assert one.health().state == other.health().state == "fresh"
+
+
+async def test_nothing_is_spent_while_the_token_cannot_be_put_back(world: World) -> None:
+    store = FaultyStore(inner := world.store())
+    async with world.personal(store=store, policy=QUIET) as manager:
+        _restore(inner, await _two_lives(manager, world, inner))
+        store.down.add("commit")
+        sent = world.zoom.token_requests
+        with pytest.raises(StoreError):
+            await manager.renew()
+        assert world.zoom.token_requests == sent
+        store.down.clear()
+        assert world.is_good((await manager.renew()).access_token)
+
+    assert not world.seen(GrantDied)
+
+
+async def test_an_app_goes_on_with_what_is_there(world: World) -> None:
+    """Its tokens are minted, not spent."""
+    store = world.store()
+    async with world.manager(store=store, policy=QUIET) as manager:
+        await manager.bearer()
+        await manager.renew()
+        _restore(store, {})
+        await manager.renew()
+        async with world.manager(store=store) as successor:
+            assert await successor.bearer() == await manager.bearer()
+
+    assert world.zoom.token_requests == 3
+    assert not world.seen(StoreWentBack)
