@@ -143,8 +143,8 @@ class FaultyStore:
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:
         return await self._faulty("commit", lambda: self._inner.commit(key, sent, record, holder))
 
-    async def condemn(self, key: str, generation: int, cause: str) -> None:
-        await self._faulty("condemn", lambda: self._inner.condemn(key, generation, cause))
+    async def condemn(self, key: str, generation: int, cause: str) -> bool:
+        return await self._faulty("condemn", lambda: self._inner.condemn(key, generation, cause))
 
     async def release(self, key: str, holder: str, *, doubt: bool) -> None:
         await self._faulty("release", lambda: self._inner.release(key, holder, doubt=doubt))

@@ -47,8 +47,8 @@ class FarStore:
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:
         return await _there_and_back(lambda: self._inner.commit(key, sent, record, holder))
 
-    async def condemn(self, key: str, generation: int, cause: str) -> None:
-        await _there_and_back(lambda: self._inner.condemn(key, generation, cause))
+    async def condemn(self, key: str, generation: int, cause: str) -> bool:
+        return await _there_and_back(lambda: self._inner.condemn(key, generation, cause))
 
     async def release(self, key: str, holder: str, *, doubt: bool) -> None:
         await _there_and_back(lambda: self._inner.release(key, holder, doubt=doubt))

@@ -6,7 +6,9 @@ import pytest
 
 from tests.engine.world import FaultyStore, Wire, World
 from tests.simulation.distance import live, stored
+from zoom_async_auth import RenewalPolicy, TokenUnavailableError
 from zoom_async_auth.events import GrantDied
+from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.stores.base import Store
 from zoom_async_auth.testing import MemoryTransport
 
@@ -125,3 +127,49 @@ async def test_a_revocation_kills_what_is_stored_not_what_was_to_be_stored_befor
         await a.revoke()
         assert live(world) is None
         assert await stored(world, store) is None
+
+
+@pytest.mark.parametrize("verb", ["authorize", "revoke"])
+async def test_who_took_a_lease_over_in_vain_does_not_send_the_same_refresh_token(world: World, verb: str) -> None:
+    """A's refresh is on the wire; B takes its lease over, and Zoom does not answer B; B renews, and waits for A."""
+    store = world.store()
+    await _authorized(world, store)
+    line, answer = _held_line(world)
+    async with world.personal(store=store, transport=line) as a, world.personal(store=store) as b:
+        await asyncio.sleep(2.0)
+        refresh = asyncio.create_task(a.renew())
+        await asyncio.sleep(0.5)
+        world.wire.instead.append(Answer(status=503, headers={}, body=b""))
+        with pytest.raises(TokenUnavailableError):
+            await (b.authorize(world.consent()) if verb == "authorize" else b.revoke())
+        renewal = asyncio.create_task(b.renew())
+        await asyncio.sleep(5.0)
+        answer.set()
+        fresh = await refresh
+        assert await renewal == fresh
+
+    assert world.zoom.stats["refresh_token"] == {"ok": 1}
+    assert await stored(world, store) == live(world)
+
+
+async def test_a_commit_that_comes_just_before_a_grant_is_declared_dead_counts(world: World) -> None:
+    """A was suspended until nobody waited for it any more; B is refused; A commits; B would condemn, and adopts."""
+    store = world.store()
+    await _authorized(world, store)
+    line, answer = _held_line(world)
+    patient = RenewalPolicy(attempt_timeout=400.0, timeout=400.0)
+    slow = FaultyStore(store)
+    slow.slow = {"condemn": 1.0}
+    async with world.personal(store=store, transport=line, policy=patient) as a, world.personal(store=slow) as b:
+        await asyncio.sleep(2.0)
+        refresh = asyncio.create_task(a.renew())
+        await asyncio.sleep(0.5)
+        world.clock.advance(420.0)  # beyond the lease, and beyond all doubt
+        renewal = asyncio.create_task(b.renew())
+        await asyncio.sleep(0.5)
+        assert slow.calls[-1] == "condemn"
+        answer.set()
+        assert await renewal == await refresh
+
+    assert world.zoom.stats["refresh_token"] == {"ok": 1, "invalid_grant": 1}
+    assert not world.seen(GrantDied)

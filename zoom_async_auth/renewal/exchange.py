@@ -15,6 +15,7 @@ Errors are returned, never raised: the frames here hold secrets, and a traceback
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -83,6 +84,7 @@ class Exchange:
         "_ledger",
         "_lock",
         "_means",
+        "_outranked_until",
         "_policy",
         "_refused",
         "closed",
@@ -101,6 +103,7 @@ class Exchange:
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
+        self._outranked_until = -math.inf  # until then the lease is ours in name only
         self.key: str = key
         self.writer: asyncio.Task[Any] | None = None
         self.closed: bool = False
@@ -175,8 +178,7 @@ class Exchange:
             else:
                 token = await self._means.client.exchange(grant)
             if isinstance(token, ZoomAuthError):
-                if seen.reading.lease_left <= 0:  # else it covers, until it ends, what its holder may have on the wire
-                    await self._release(seen)
+                await self._step_back(seen)
                 return token
             return await self._keep_authorized(seen, token, sent_at)
 
@@ -191,7 +193,7 @@ class Exchange:
                     return seen
                 failure = await self._kill(seen, ours)
                 if failure is not None:
-                    await self._release(seen)
+                    await self._step_back(seen)
                     return failure
                 stored = await self._ledger.commit(seen.reading.generation, seen.tombstone(self._means.now()))
                 if isinstance(stored, StoreError):
@@ -225,6 +227,8 @@ class Exchange:
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
+            if (busy := self._outranked_until - self._means.now()) > 0:
+                return seen.busy(busy)
             served = None if ours is None or not trusted else ours
             grant = self._grant(seen, served, forced=forced)
             if isinstance(grant, ZoomAuthError):
@@ -276,7 +280,7 @@ class Exchange:
             return again  # somebody else moved on: that token is the one to have
         return await self._bury(again, error)
 
-    async def _bury(self, seen: Look, error: AuthorizationRequiredError) -> ZoomAuthError:
+    async def _bury(self, seen: Look, error: AuthorizationRequiredError) -> ZoomAuthError | Look:
         """Declare the refresh token dead, unless somebody else may have spent it and be about to store the next."""
         if (doubt := self._ledger.foreign_doubt(seen)) > 0:
             await self._release(seen)
@@ -288,9 +292,11 @@ class Exchange:
                 retry_after=doubt,
             )
         generation = seen.reading.generation
-        failure = await self._ledger.condemn(generation, error.error or "invalid_grant")
-        if failure is not None:
-            return failure
+        condemned = await self._ledger.condemn(generation, error.error or "invalid_grant")
+        if isinstance(condemned, StoreError):
+            return condemned
+        if not condemned:
+            return await self._ledger.peek()  # somebody else had the next token, and was late with it
         lost = self._doubtful == generation or self._ledger.was_foreign(seen)
         self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
         return error
@@ -411,6 +417,13 @@ class Exchange:
                 return seen
             seen = await self._ledger.begin(seen.reading.generation, supersede=True)
         return UNSTEADY.copy()
+
+    async def _step_back(self, seen: Look) -> None:
+        """Give back what `_begin_anew` took, or keep it for the sake of who had it: that one may be on the wire."""
+        if (busy := seen.reading.lease_left) > 0:
+            self._outranked_until = seen.after + busy
+        else:
+            await self._release(seen)
 
     async def _release(self, seen: Look) -> None:
         await self._ledger.release(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)

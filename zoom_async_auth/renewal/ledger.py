@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import anyio
@@ -45,6 +45,10 @@ class Look:
         """Return the store's time at a moment of our clock; too early rather than too late."""
         return self.reading.now + (local - self.after)
 
+    def busy(self, seconds: float) -> "Look":
+        """Return the same look, as if somebody else had the lease."""
+        return replace(self, reading=replace(self.reading, lease_left=seconds), begun=False)
+
     def record_of(self, token: Token, sent_at: float, *, generation: int) -> Record:
         """Return what is to be stored of a token that was asked for at `sent_at` of our clock."""
         issued_at = self.in_store_time(sent_at)
@@ -86,8 +90,8 @@ class Ledger:
         """Keep `record`, if the generation is still `sent`."""
         return await self._ask(lambda: self._store.commit(self._key, sent, record, self._holder))
 
-    async def condemn(self, generation: int, cause: str) -> StoreError | None:
-        """Note that the refresh token of `generation` is dead."""
+    async def condemn(self, generation: int, cause: str) -> bool | StoreError:
+        """Note that the refresh token of `generation` is dead; tell whether it was still current."""
         return await self._ask(lambda: self._store.condemn(self._key, generation, cause))
 
     async def release(self, *, doubt: bool) -> None:

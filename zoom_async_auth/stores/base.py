@@ -128,10 +128,11 @@ class Store(Protocol):
         """Keep `record` if the generation is still `sent`; clear lease and intents. The lease need not be held."""
         ...
 
-    async def condemn(self, key: str, generation: int, cause: str) -> None:
-        """Note that the refresh token of `generation`, if that is current, is dead; clear lease and intents.
+    async def condemn(self, key: str, generation: int, cause: str) -> bool:
+        """Note that the refresh token of `generation` is dead; clear lease and intents. The generation stays.
 
-        The generation stays.
+        Returns:
+            Whether `generation` was still current; if not, nothing was changed.
         """
         ...
 

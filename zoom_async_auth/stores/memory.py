@@ -90,12 +90,14 @@ class MemoryStore:
         entry.keep(committed)
         return True
 
-    async def condemn(self, key: str, generation: int, cause: str) -> None:
+    async def condemn(self, key: str, generation: int, cause: str) -> bool:
         """Note that the refresh token of `generation` is dead."""
         entry = self._entry(key)
         condemned = rows.condemned(entry.row, generation=generation, cause=cause)
-        if condemned is not None:
-            entry.keep(condemned)
+        if condemned is None:
+            return False
+        entry.keep(condemned)
+        return True
 
     async def release(self, key: str, holder: str, *, doubt: bool) -> None:
         """Give the lease back; drop the intent unless the outcome is in doubt."""

@@ -188,9 +188,9 @@ async def a_dead_refresh_token_is_noted_and_its_generation_stays(one: Store, oth
     record = _record(1, (await one.peek(key)).now)
     await one.commit(key, 0, record, "one")
     await one.begin(key, 1, "one", _LEASE)
-    await one.condemn(key, 0, "invalid_grant")
+    assert await one.condemn(key, 0, "invalid_grant") is False
     _assert_same(await _look(other, key), record)
-    await one.condemn(key, 1, "invalid_grant")
+    assert await one.condemn(key, 1, "invalid_grant") is True
     seen = await _look(other, key)
     _assert_same(seen, replace(record, cause="invalid_grant"))
     assert (seen.lease_left, seen.intents) == (0.0, ())
