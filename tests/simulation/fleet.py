@@ -4,7 +4,8 @@ handed out      what a caller got had not expired at Zoom; nor was it one that t
 the live token  the refresh token that Zoom would take is in the store; or in the memory of a living process, as a
                 token that is not stored yet or as an exchange in flight; or an open intent in the store covers it.
                 Excepted is what nobody here ever heard of: after an answer got lost, or a process was killed, the
-                store may instead say that the grant is dead, or revoked. A new authorization whose answer got lost is
+                store may instead say that the grant is dead, or revoked; and what was dropped for the sake of a
+                revocation, if that could not be told to Zoom. A new authorization whose answer got lost is
                 no chain of ours: the caller is told, the store goes on with the old one. Nor can anybody here tell
                 which of two that were sent in the same instant killed the other.
 buried alive    a process declares a grant dead only if Zoom would take neither the stored refresh token nor one that
@@ -36,7 +37,7 @@ from zoom_async_auth import (
     TokenUnavailableError,
     ZoomAuthError,
 )
-from zoom_async_auth.events import Authorized, Event, GrantDied, TokenRenewed
+from zoom_async_auth.events import Authorized, Event, GrantDied, LateTokenDropped, TokenRenewed
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.renewal.policy import STORE_POLL
 from zoom_async_auth.stores.row import Row
@@ -284,6 +285,8 @@ class Process:
         host.check_chain()
         if isinstance(event, TokenRenewed | Authorized):
             self.renewed_at = self._asked_at  # as a record tells it to the fleet
+        if isinstance(event, LateTokenDropped) and not event.revoked:
+            host.note_loss(host.chain(), authorizing=False)
         if isinstance(event, GrantDied) and host.now > host.woken_at + 4 * DISTANCE:
             pending = self.manager._slot.exchange.pending
             ours = [token for token in (host.stored(), None if pending is None else pending.token) if token is not None]

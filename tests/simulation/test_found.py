@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.world import FaultyStore, Wire, World
 from tests.simulation.distance import live, stored
-from zoom_async_auth import RenewalPolicy, TokenUnavailableError
+from zoom_async_auth import RenewalPolicy, StoreError, TokenUnavailableError
 from zoom_async_auth.events import GrantDied
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.stores.base import Store
@@ -174,3 +174,52 @@ async def test_a_commit_that_comes_just_before_a_grant_is_declared_dead_counts(w
 
     assert world.zoom.stats["refresh_token"] == {"ok": 1, "invalid_grant": 1}
     assert not world.seen(GrantDied)
+
+
+async def test_who_closes_before_its_code_is_sent_leaves_the_lease_that_it_took_over_to_run_out(world: World) -> None:
+    """A's refresh is on the wire; B takes its lease over, and is closed before it sends anything; C waits for A."""
+    store = world.store()
+    await _authorized(world, store)
+    line, answer = _held_line(world)
+    slow = FaultyStore(store)
+    async with world.personal(store=store, transport=line) as a, world.personal(store=store) as c:
+        b = world.personal(store=slow)
+        await b.start()
+        await asyncio.sleep(2.0)
+        world.clock.advance(3600.0)
+        refresh = asyncio.create_task(a.renew())
+        await asyncio.sleep(0.5)
+        slow.slow = {"begin": 1.0}
+        authorization = asyncio.create_task(b.authorize(world.consent()))
+        await asyncio.sleep(0.5)
+        await b.aclose()
+        renewal = asyncio.create_task(c.renew())
+        await asyncio.sleep(5.0)
+        answer.set()
+        assert await renewal == await refresh
+        await asyncio.wait({authorization})
+
+    assert world.zoom.stats == {"authorization_code": {"ok": 1}, "refresh_token": {"ok": 1}}
+
+
+async def test_a_lease_that_was_taken_over_without_an_answer_is_not_used(world: World) -> None:
+    """A's refresh is on the wire; B takes its lease over, the store's answer is lost; B renews, and waits for A."""
+    store = world.store()
+    await _authorized(world, store)
+    line, answer = _held_line(world)
+    faulty = FaultyStore(store)
+    async with world.personal(store=store, transport=line) as a, world.personal(store=faulty) as b:
+        await asyncio.sleep(2.0)
+        world.clock.advance(3600.0)
+        refresh = asyncio.create_task(a.renew())
+        await asyncio.sleep(0.5)
+        faulty.silent.add("begin")
+        with pytest.raises(StoreError):
+            await b.authorize(world.consent())
+        faulty.silent.clear()
+        renewal = asyncio.create_task(b.renew())
+        await asyncio.sleep(5.0)
+        answer.set()
+        assert await renewal == await refresh
+
+    assert world.zoom.stats == {"authorization_code": {"ok": 1}, "refresh_token": {"ok": 1}}

@@ -103,7 +103,7 @@ class Exchange:
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
-        self._outranked_until = -math.inf  # until then the lease is ours in name only
+        self._outranked_until = -math.inf  # until then our lease may be one that we took over in vain
         self.key: str = key
         self.writer: asyncio.Task[Any] | None = None
         self.closed: bool = False
@@ -170,7 +170,7 @@ class Exchange:
             if isinstance(seen, ZoomAuthError):
                 return seen
             if self.closed:  # meanwhile
-                await self._release(seen)
+                await self._step_back(seen)
                 return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
             if isinstance(grant, StoredToken):
@@ -227,7 +227,7 @@ class Exchange:
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
-            if (busy := self._outranked_until - self._means.now()) > 0:
+            if (busy := self._outranked_until - self._means.now()) > 0 and self._ledger.was_foreign(seen):
                 return seen.busy(busy)
             served = None if ours is None or not trusted else ours
             grant = self._grant(seen, served, forced=forced)
@@ -416,6 +416,8 @@ class Exchange:
             if isinstance(seen, StoreError) or seen.begun:
                 return seen
             seen = await self._ledger.begin(seen.reading.generation, supersede=True)
+            if isinstance(seen, StoreError):  # it may have been done, and only its answer was lost
+                self._outranked_until = self._means.now() + self._policy.lease
         return UNSTEADY.copy()
 
     async def _step_back(self, seen: Look) -> None:
