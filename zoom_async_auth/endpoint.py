@@ -111,9 +111,7 @@ class Endpoint:
         return read_device_code(answer, request, now=self._clock.time())
 
     async def _post(self, request: Request) -> Answer | ZoomAuthError:
-        failure: ZoomAuthError = TokenUnavailableError(
-            f"no answer from the token endpoint within {self._attempt_timeout:g} s", in_doubt=True
-        )
+        failure: ZoomAuthError = _too_late(self._attempt_timeout)
         with anyio.move_on_after(self._attempt_timeout):  # a transport of somebody else may ignore its timeout
             try:
                 return await self._transport.send(
@@ -172,15 +170,19 @@ class AiohttpTransport:
                 "the transport is not open: enter it (async with), or give it to a manager"
             )
         else:
-            limits = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout / 2)
-            try:
-                return await self._answer(
-                    session.post(
-                        url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False, timeout=limits
+            failure = _too_late(timeout)
+            # Not aiohttp's limit on the total: it throws away what has arrived while a process was stopped beyond it,
+            # and that may be the only live refresh token. A scope of anyio leaves what can go on.
+            limits = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 2)
+            with anyio.move_on_after(timeout):
+                try:
+                    return await self._answer(
+                        session.post(
+                            url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False, timeout=limits
+                        )
                     )
-                )
-            except (aiohttp.ClientError, OSError, ValueError) as foreign:
-                failure = _translated(foreign)
+                except (aiohttp.ClientError, OSError, ValueError) as foreign:
+                    failure = _translated(foreign)
         del headers, body
         raise failure
 
@@ -206,6 +208,10 @@ class AiohttpTransport:
                 trust_env=self._trust_env,
             )
         return self._session
+
+
+def _too_late(timeout: float) -> ZoomAuthError:
+    return TokenUnavailableError(f"no answer from the token endpoint within {timeout:g} s", in_doubt=True)
 
 
 def _translated(foreign: Exception) -> ZoomAuthError:

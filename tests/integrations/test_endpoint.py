@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import socket
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -389,3 +390,21 @@ async def test_a_wrong_secret_costs_one_request_and_no_probing_of_other_ways(zoo
     assert outcome.error == "invalid_client"
     assert outcome.tracking_id is not None
     assert zoom.token_requests == 1
+
+
+async def test_an_answer_that_came_while_the_process_was_stopped_is_read_after_the_deadline() -> None:
+    """It may hold the only live refresh token: whoever wakes up late looks first at what has arrived."""
+
+    async def answers_and_stalls_the_loop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answers()(reader, writer)
+        awake_at = time.monotonic() + 0.8
+        while time.monotonic() < awake_at:
+            pass
+
+    async with (
+        raw_server(answers_and_stalls_the_loop) as server,
+        _endpoint(server.url, attempt_timeout=0.4) as endpoint,
+    ):
+        token = await endpoint.exchange(GRANT)
+
+    assert isinstance(token, Token)
