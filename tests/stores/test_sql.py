@@ -1,0 +1,498 @@
+"""Stores in SQL, in a file and on a server: what all stores promise, and what is the same for both."""
+
+import asyncio
+import contextlib
+import logging
+import pickle
+import random
+import signal
+import sqlite3
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.stores.postgres import PASSWORD, postgres
+from zoom_async_auth import ConfigurationError, MisuseError, StoreError, Token
+from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.sql import SQLStore, ddl, metadata, tokens
+from zoom_async_auth.testing import STORE_PROMISES, StorePromise
+
+ONE_LOOP = pytest.mark.asyncio(loop_factories=["plain"])
+"""For what takes seconds, or processes; the promises are kept on all loops."""
+
+LEASE = 20.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database, and a way to it past the store."""
+
+    url: str
+
+    def sql(self, statement: str) -> str:
+        """Run a statement; return the first row, columns separated by "|". It blocks."""
+        path = self.url.removeprefix("sqlite:///")
+        if path == self.url:
+            return postgres().sql(statement, self.url.rpartition("/")[2].partition("?")[0]).partition("\n")[0]
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            row = connection.execute(statement).fetchone()
+        return "|".join(str(column) for column in row or ())
+
+    def damage(self, key: str, change: str) -> None:
+        """Change a row."""
+        self.sql(f"UPDATE zoom_async_auth_tokens SET {change} WHERE key = '{key}'")  # noqa: S608 -- a test's own
+
+    def row(self, key: str, columns: str = "*") -> str:
+        """Return a row as text."""
+        return self.sql(f"SELECT {columns} FROM zoom_async_auth_tokens WHERE key = '{key}'")  # noqa: S608
+
+
+def file_in(folder: Path) -> Place:
+    return Place(f"sqlite:///{folder}/tokens/zoom.db")
+
+
+@pytest.fixture(params=["file", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A new, empty one."""
+    return file_in(tmp_path) if request.param == "file" else Place(postgres().database())
+
+
+@pytest.fixture(scope="module", params=["file", "server"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """One for tests that use keys of their own."""
+    return file_in(tmp_path_factory.mktemp("shared")) if request.param == "file" else Place(postgres().database())
+
+
+def a_record(generation: int, *, name: str = "access") -> Record:
+    token = Token(access_token=f"{name}-{generation}", refresh_token=f"refresh-{name}-{generation}", expires_in=3600.0)
+    return Record(generation=generation, token=token, issued_at=1e9, expires_at=1e9 + 3600)
+
+
+def token_of(reading: Reading) -> str | None:
+    return None if reading.record is None or reading.record.token is None else reading.record.token.access_token
+
+
+@pytest.mark.parametrize("promise", STORE_PROMISES, ids=lambda promise: promise.__name__)
+async def test_sql_keeps_what_a_store_promises(promise: StorePromise, shared: Place) -> None:
+    async with SQLStore(shared.url) as one, SQLStore(shared.url) as other:
+        await promise(one, other, f"test/{uuid4()}")
+
+
+# What is stored and cannot be read
+
+DAMAGES = {
+    "a newer format": "payload = '{\"format\": 2}'",
+    "no JSON": "payload = 'scrambled'",
+    "half of it": "payload = substr(payload, 1, 40)",
+    "no token": "payload = '{\"format\": 1}'",
+    "intents": "intents = '[[1'",
+}
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_f59_a_row_that_cannot_be_read_is_never_overwritten(shared: Place, damage: str) -> None:
+    """Whoever can read it may want it back: it is told, by an error that waiting does not heal."""
+    key = str(uuid4())
+    async with SQLStore(shared.url) as store:
+        await store.commit(key, 0, a_record(1), "one")
+        await asyncio.to_thread(shared.damage, key, damage)
+        before = await asyncio.to_thread(shared.row, key)
+        for attempt in (
+            store.peek(key),
+            store.begin(key, 1, "one", LEASE),
+            store.begin(key, 1, "one", LEASE, supersede=True),
+            store.commit(key, 1, a_record(2), "one"),
+            store.condemn(key, 1, "invalid_grant"),
+        ):
+            with pytest.raises(StoreError) as caught:
+                await attempt
+            assert not caught.value.transient
+        assert await asyncio.to_thread(shared.row, key) == before
+        assert (await store.peek(f"{key}/neighbour")).record is None
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_f59_a_row_that_cannot_be_read_can_be_given_back_and_forgotten(shared: Place, damage: str) -> None:
+    """A lease is no secret, and a tombstone needs the generation only."""
+    key = str(uuid4())
+    async with SQLStore(shared.url) as store:
+        await store.commit(key, 0, a_record(1), "one")
+        await store.begin(key, 1, "one", LEASE)
+        await asyncio.to_thread(shared.damage, key, damage)
+        before = await asyncio.to_thread(shared.row, key, "payload, holder")
+        await store.release(key, "one", doubt=False)
+        assert await asyncio.to_thread(shared.row, key, "payload, holder") == before.removesuffix("one")
+        await store.forget(key)
+        reading = await store.peek(key)
+        assert isinstance(await store.begin(key, 2, "two", LEASE), Begun)
+
+    assert (reading.generation, token_of(reading)) == (2, None)
+
+
+# Cancelled, killed
+
+
+async def cancel_at_random(
+    store: SQLStore, times: int, chosen: Callable[[asyncio.Task[Any]], list[asyncio.Task[Any]]]
+) -> None:
+    """Cancel one of the `chosen` tasks for a call of the store, at any moment; compare what others see meanwhile."""
+    chance = random.Random(39)  # noqa: S311 -- to be repeated
+    keys = [str(uuid4()) for _ in range(5)]
+    cancelled = 0
+    calls: tuple[Callable[[str], Awaitable[object]], ...] = (
+        lambda key: store.begin(key, 1, "one", LEASE),
+        lambda key: store.commit(key, 1, a_record(1, name=key), "one"),
+        lambda key: store.release(key, "one", doubt=False),
+        store.peek,
+    )
+
+    async def call(key: str) -> None:
+        nonlocal cancelled
+        caller = asyncio.ensure_future(chance.choice(calls)(key))
+        for _ in range(chance.randrange(40)):
+            await asyncio.sleep(0)
+        await asyncio.sleep(chance.choice((0.0, 0.0, 0.0002, 0.001, 0.002)))
+        if tasks := chosen(caller):
+            cancelled += chance.choice(tasks).cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await caller
+
+    for key in keys:
+        await store.commit(key, 0, a_record(1, name=key), "one")
+    while cancelled < times:
+        await asyncio.gather(*map(call, keys))
+        key = chance.choice(keys)
+        assert token_of(await store.peek(key)) == f"{key}-1"
+    for key in keys:
+        assert token_of(await store.peek(key)) == f"{key}-1"
+
+
+@ONE_LOOP
+async def test_s39_a_thousand_cancelled_calls_never_bring_the_value_of_another_key(shared: Place) -> None:
+    async with SQLStore(shared.url) as store:
+        await cancel_at_random(store, 1000, lambda caller: [caller])
+
+
+@ONE_LOOP
+async def test_s39_work_that_is_cancelled_leaves_no_broken_connection() -> None:
+    """On a server it is, when there was no answer in time."""
+    async with SQLStore(await asyncio.to_thread(lambda: postgres().database())) as store:
+        await cancel_at_random(store, 200, lambda _: list(store._at_home()._tasks))
+
+
+IN_CHILD = """
+import asyncio, itertools, sys, time
+from zoom_async_auth import Token
+from zoom_async_auth.stores import row
+from zoom_async_auth.stores.base import Record
+from zoom_async_auth.stores.sql import SQLStore
+
+url, generation, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+
+def freeze(*_, **__):
+    print("in the middle", flush=True)
+    time.sleep(60)
+
+async def main():
+    async with SQLStore(url) as store:
+        if how == "freeze":
+            row.committed = freeze
+        for sent in itertools.count(generation):
+            text = f"access-{sent + 1}"
+            token = Token(access_token=text, refresh_token="refresh-" + text + "x" * 5000, expires_in=3600.0)
+            record = Record(generation=sent + 1, token=token, issued_at=0, expires_at=0)
+            kept = await store.commit("key", sent, record, "c")
+            print(sent + 1 if kept else "lost", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@contextlib.asynccontextmanager
+async def child(place: Place, generation: int, how: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", IN_CHILD, place.url, str(generation), how, stdout=asyncio.subprocess.PIPE
+    )
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+@ONE_LOOP
+async def test_f61_a_kill_around_a_commit_leaves_one_whole_record(place: Place) -> None:
+    """The one that was told last, or the next one."""
+    chance = random.Random(61)  # noqa: S311 -- to be repeated
+    generation = 0
+    for _ in range(3):
+        async with child(place, generation, "commit") as process:
+            assert process.stdout is not None
+            for _ in range(chance.randrange(1, 30)):
+                generation = int(await process.stdout.readline())
+            await asyncio.sleep(chance.random() / 500)
+            process.kill()
+            told = (await process.stdout.read()).split(b"\n")
+        generation = max(generation, *(int(line) for line in told[:-1]), 0)
+        async with SQLStore(place.url) as store:
+            reading = await store.peek("key")
+        assert reading.generation in {generation, generation + 1}
+        generation = reading.generation
+        assert reading.record is not None
+        assert reading.record.token is not None
+        assert reading.record.token.refresh_token == f"refresh-access-{generation}" + "x" * 5000
+
+
+@ONE_LOOP
+async def test_f61_a_kill_in_the_middle_of_a_transaction_leaves_the_old_record_and_no_lock(place: Place) -> None:
+    async with SQLStore(place.url) as store:
+        await store.commit("key", 0, a_record(1), "one")
+        async with child(place, 1, "freeze") as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"in the middle\n"
+            process.kill()
+            await process.wait()
+            assert token_of(await store.peek("key")) == "access-1"
+            assert await store.commit("key", 1, a_record(2), "one") is True
+
+
+@ONE_LOOP
+async def test_a_process_that_is_frozen_in_a_transaction_holds_nobody_up_who_looks(place: Place) -> None:
+    """Who wants to write hears it in time. On a server the lock ends soon; in a file with the process that has it."""
+    loop = asyncio.get_running_loop()
+    async with SQLStore(place.url) as store:
+        await store.commit("key", 0, a_record(1), "one")
+        async with child(place, 1, "freeze") as process:
+            assert process.stdout is not None
+            await process.stdout.readline()
+            process.send_signal(signal.SIGSTOP)
+            assert token_of(await store.peek("key")) == "access-1"
+            started = loop.time()
+            with pytest.raises(StoreError, match=r"SQLITE_BUSY|LockNotAvailableError"):
+                await store.begin("key", 1, "one", LEASE)
+            assert loop.time() - started < 5.0
+            if place.url.startswith("sqlite"):
+                process.kill()
+                await process.wait()
+            else:
+                await asyncio.sleep(1.5)
+            assert isinstance(await store.begin("key", 1, "one", LEASE), Begun)
+
+
+# The table
+
+
+@ONE_LOOP
+async def test_eight_processes_create_the_table_at_once(place: Place) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(child(place, 0, "commit")) for _ in range(8)]
+        firsts = [await process.stdout.readline() for process in processes if process.stdout is not None]
+
+    assert sorted(firsts) == [b"1\n", *[b"lost\n"] * 7]
+
+
+@ONE_LOOP
+async def test_the_table_can_be_made_by_migrations(place: Place) -> None:
+    dialect = "sqlite" if place.url.startswith("sqlite") else "postgresql"
+    async with SQLStore(place.url, create_table=False) as store:
+        with pytest.raises(StoreError, match="run the migrations") as caught:
+            await store.peek("key")
+        assert not caught.value.transient
+        await asyncio.to_thread(place.sql, f"{ddl(dialect)}" if dialect == "sqlite" else f"{ddl(dialect)}; SELECT 1")
+        assert isinstance(await store.begin("key", 0, "one", LEASE), Begun)
+
+
+def test_the_ddl_is_there_for_two_dialects() -> None:
+    assert metadata.tables["zoom_async_auth_tokens"] is tokens
+    assert ddl("postgresql").startswith("CREATE TABLE zoom_async_auth_tokens")
+    with pytest.raises(ConfigurationError, match="sqlite or postgresql"):
+        ddl("mysql")
+
+
+@ONE_LOOP
+async def test_a_lease_that_is_given_back_leaves_no_row(place: Place) -> None:
+    """Of a key under which nothing was ever kept."""
+    async with SQLStore(place.url) as store:
+        await store.begin("key", 0, "one", LEASE)
+        assert await store.keys() == ("key",)
+        await store.release("key", "one", doubt=False)
+        assert await store.keys() == ()
+
+
+# Life
+
+
+async def test_entering_connects_to_nothing(tmp_path: Path) -> None:
+    """An application starts while its database is down, and hears of it from the first call."""
+    for url in (f"sqlite:///{tmp_path}/tokens/zoom.db", "postgresql://user:secret@127.0.0.1:1/name?sslmode=disable"):
+        async with SQLStore(url) as store:
+            assert store.durable
+    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+
+
+@ONE_LOOP
+async def test_a_database_that_is_down_is_an_error_that_passes() -> None:
+    async with SQLStore("postgresql://user:secret@127.0.0.1:1/name?sslmode=disable") as store:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="ConnectionRefusedError") as caught:
+                await store.peek("key")
+            assert caught.value.transient
+
+
+def test_a_store_can_be_entered_again_on_another_loop(place: Place) -> None:
+    store = SQLStore(place.url)
+
+    async def commit(sent: int) -> bool:
+        async with store:
+            return await store.commit("key", sent, a_record(sent + 1), "one")
+
+    assert [asyncio.run(commit(sent)) for sent in (0, 1)] == [True, True]
+
+
+def test_a_store_in_use_on_one_loop_is_refused_to_another(tmp_path: Path) -> None:
+    store = SQLStore(file_in(tmp_path).url)
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        one.run(store.__aenter__())
+        one.run(store.peek("key"))
+        with pytest.raises(MisuseError, match="another event loop"):
+            other.run(store.peek("key"))
+        one.run(store.__aexit__(None, None, None))
+
+
+async def test_a_store_that_is_not_open_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="async with"):
+        await SQLStore(file_in(tmp_path).url).peek("key")
+
+
+@ONE_LOOP
+async def test_a_wait_holds_no_connection_and_ends_when_the_lease_is_given_back(place: Place) -> None:
+    async with SQLStore(place.url) as store, SQLStore(place.url) as other:
+        await other.begin("key", 0, "other", LEASE)
+        waiting = [asyncio.ensure_future(store.wait("key", 0, 60.0)) for _ in range(20)]
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(2.0):
+            await store.peek("key")
+        await other.release("key", "other", doubt=True)
+        async with asyncio.timeout(2.0):
+            await asyncio.gather(*waiting)
+
+
+@ONE_LOOP
+async def test_what_is_cancelled_still_ends_before_the_store_is_left(place: Place) -> None:
+    async with SQLStore(place.url) as store:
+        await store.peek("key")
+        task = asyncio.ensure_future(store.commit("key", 0, a_record(1), "one"))
+        await asyncio.sleep(0)
+        task.cancel()
+    async with store:
+        assert (await store.peek("key")).generation == 1
+
+
+# What is shown
+
+
+@ONE_LOOP
+async def test_a_check_tells_what_a_manager_relies_on(place: Place) -> None:
+    async with SQLStore(place.url) as store:
+        facts = await store.check()
+
+    assert [fact.what for fact in facts] == [
+        "answers",
+        "has the table",
+        "is durable",
+        "agrees on the time",
+        "can be written",
+    ]
+    assert all(fact.ok for fact in facts), facts
+
+
+@ONE_LOOP
+async def test_a_check_of_a_database_that_is_down_tells_that() -> None:
+    async with SQLStore("postgresql://user:secret@127.0.0.1:1/name?sslmode=disable") as store:
+        facts = await store.check()
+
+    assert [(fact.what, fact.ok) for fact in facts] == [("answers", False)]
+    assert "ConnectionRefusedError" in facts[0].told
+
+
+@ONE_LOOP
+async def test_no_log_and_no_failure_shows_what_is_stored(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Drivers log the parameters of statements, SQLAlchemy logs rows and puts both into its errors (S6, S7)."""
+    for logger in (None, "sqlalchemy", "aiosqlite", "asyncpg"):
+        caplog.set_level(logging.DEBUG, logger)
+    async with SQLStore(place.url) as store:
+        await store.commit("key", 0, a_record(1, name="canary"), "one")
+        await store.peek("key")
+        await store.begin("key", 1, "one", LEASE)
+        await asyncio.to_thread(place.sql, "DROP TABLE zoom_async_auth_tokens")
+        with pytest.raises(StoreError) as caught:
+            await store.commit("key", 1, a_record(2, name="canary"), "one")
+
+    assert caught.value.__context__ is caught.value.__cause__ is None
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    logged = "".join(f"{entry.getMessage()} {entry.args}" for entry in caplog.records)
+    assert "zoom_async_auth_tokens" in logged
+    assert "canary-" not in shown + logged
+    assert PASSWORD not in logged
+
+
+@ONE_LOOP
+async def test_a_table_that_is_gone_is_made_again(place: Place) -> None:
+    """A database that was restored, or made anew, needs no restart of ours."""
+    async with SQLStore(place.url) as store:
+        await store.peek("key")
+        await asyncio.to_thread(place.sql, "DROP TABLE zoom_async_auth_tokens")
+        with pytest.raises(StoreError):
+            await store.peek("key")
+        assert isinstance(await store.begin("key", 0, "one", LEASE), Begun)
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("mysql://user:canary@host/name", "no store for 'mysql'"),
+        ("postgresql+psycopg://user:canary@host/name", "no store for 'postgresql.psycopg'"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:///file::memory:", "names no file"),
+        ("sqlite://tokens.db", "four slashes"),
+        ("sqlite:////tmp/x.db?mode=ro", "parameters that are not taken: mode"),
+        ("postgresql://user:canary@host", "names no database"),
+        ("postgresql://user@host/name?password=canary", "parameters that are not taken: password"),
+        ("postgresql://user:canary@host:port/name", "cannot be read"),
+        ("canary", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str, advice: str) -> None:
+    with pytest.raises(ConfigurationError, match=advice) as caught:
+        SQLStore(url)
+
+    assert caught.value.__context__ is None
+    assert "canary" not in str(caught.value)
+    in_our_frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert all("canary" not in str(frame.locals) for frame in in_our_frames.stack if "tests" not in frame.filename)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://user:canary@host/name", "postgresql+asyncpg://user:canary@host/name?sslmode=require"],
+)
+def test_the_password_of_a_database_is_not_shown(url: str) -> None:
+    store = SQLStore(url)
+
+    assert "host/name" in repr(store)
+    assert "canary" not in f"{store} {store!r} {vars(store)}"
+    with pytest.raises(TypeError):
+        pickle.dumps(store)
+    assert "ssl=require" in repr(store) or "sslmode" not in url

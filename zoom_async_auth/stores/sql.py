@@ -1,0 +1,292 @@
+"""A store in a SQL database: SQLite for the processes of one host, PostgreSQL for those of many.
+
+A change is one short transaction: lock the row, apply a function of `row.py`, write what it changed, commit.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import anyio
+from sqlalchemy import Double, Executable, RowMapping, Table, delete, literal, literal_column, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from zoom_async_auth.clock import SystemClock
+from zoom_async_auth.errors import MisuseError, StoreError
+from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.stores import row as rows
+from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.row import Row
+from zoom_async_auth.stores.sql_check import Fact, clock_fact, facts_of
+from zoom_async_auth.stores.sql_engine import now_of, parsed
+from zoom_async_auth.stores.sql_home import Home, Work
+from zoom_async_auth.stores.sql_table import (
+    EMPTY,
+    ddl,
+    generation_of,
+    lease_values,
+    metadata,
+    released_values,
+    row_of,
+    row_values,
+    tokens,
+)
+
+__all__ = ["Fact", "SQLStore", "ddl", "metadata", "tokens"]
+
+_T = TypeVar("_T")
+_Values = Mapping[str, Any] | None
+
+_LOOKS_EVERY: Final = 0.2
+_WALL: Final = SystemClock().time
+_INSERTS: Final[dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+
+@secretive
+class SQLStore:
+    """Keeps tokens in a SQL database, durably: after a kill and a loss of power they are as they were committed.
+
+    Its time is the database's. It works behind PgBouncer, in any mode.
+
+    Args:
+        url: `sqlite:////path/to/file` or `postgresql://user:password@host:5432/database`, as SQLAlchemy reads it. The
+            file of SQLite must be the user's own, mode 0600, in a folder where nobody else may write; file and folder
+            are created so if they are missing.
+        create_table: Whether the table is created at the first use, if it is missing. If not: `ddl` and `metadata`.
+
+    Raises:
+        ConfigurationError: The URL is none of these, or its driver is not installed.
+    """
+
+    def __init__(self, url: str, *, create_table: bool = True) -> None:
+        self._url: Final = parsed(url)
+        self._create_table: Final = create_table
+        self._now: Final = literal_column(now_of(self._url), Double).label("now")
+        self._users = 0
+        self._home: Home | None = None
+
+    def __repr__(self) -> str:
+        return f"SQLStore({self._url.render_as_string(hide_password=True)!r})"
+
+    @property
+    def durable(self) -> bool:
+        """Always True."""
+        return True
+
+    async def __aenter__(self) -> Self:
+        """Count one more user; connect to nothing."""
+        if self._home is not None and self._home.pid != os.getpid():  # after a fork the connections are the parent's
+            self._users, self._home = 0, None
+        self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Count one user less; the last one closes the connections."""
+        self._users -= 1
+        if self._users == 0 and self._home is not None:
+            home, self._home = self._home, None
+            await asyncio.wait({home.loop.create_task(home.close(), name="zoom-async-auth")})
+
+    async def peek(self, key: str) -> Reading:
+        """Look, by one SELECT.
+
+        Raises:
+            StoreError: No answer, or the record cannot be read.
+        """
+        always = select(literal(1)).subquery("always")  # so that there is a time, also where there is no row
+        look = select(self._now, *tokens.c).select_from(always.outerjoin(tokens, tokens.c.key == key))
+
+        async def work(connection: AsyncConnection) -> Reading | StoreError:
+            found = (await connection.execute(look)).mappings().one()
+            row = Row() if found["key"] is None else _row(found, key)
+            return row if isinstance(row, StoreError) else rows.read(row, found["now"])
+
+        return await self._ask(work, writes=False)
+
+    async def begin(
+        self, key: str, generation: int, holder: str, lease: float, *, supersede: bool = False
+    ) -> Begun | Reading:
+        """Take the lease and write the intent, if the record still has `generation`; both are one durable commit.
+
+        Raises:
+            StoreError: No answer, the database cannot be written, or the record cannot be read.
+        """
+
+        def decide(row: Row, now: float) -> tuple[_Values, Begun | Reading]:
+            reading = rows.read(row, now, reader=holder)
+            begun = rows.begun(row, now, generation=generation, holder=holder, lease=lease, supersede=supersede)
+            return (None, reading) if begun is None else (lease_values(begun), Begun(reading=reading))
+
+        return await self._change(key, decide)
+
+    async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:  # noqa: ARG002 -- the protocol's
+        """Keep `record` if the generation is still `sent`.
+
+        Raises:
+            StoreError: It is not known to be kept, or what is there cannot be read and stays.
+        """
+
+        def decide(row: Row, _now: float) -> tuple[_Values, bool]:
+            committed = rows.committed(row, record, sent=sent)
+            return (None, False) if committed is None else (row_values(committed), True)
+
+        return await self._change(key, decide)
+
+    async def condemn(self, key: str, generation: int, cause: str) -> bool:
+        """Note that the refresh token of `generation` is dead, if that is current.
+
+        Raises:
+            StoreError: It is not known to be noted, or what is there cannot be read and stays.
+        """
+
+        def decide(row: Row, _now: float) -> tuple[_Values, bool]:
+            condemned = rows.condemned(row, generation=generation, cause=cause)
+            return (None, False) if condemned is None else (row_values(condemned), True)
+
+        return await self._change(key, decide)
+
+    async def release(self, key: str, holder: str, *, doubt: bool) -> None:
+        """Give the lease back; drop the intent unless the outcome is in doubt. A damaged record is no obstacle.
+
+        Raises:
+            StoreError: It is not known to be given back.
+        """
+
+        async def work(connection: AsyncConnection) -> None:
+            found = await _locked(connection, key)
+            values = released_values(found, holder=holder, doubt=doubt)
+            if values:
+                await _keep(connection, key, None if {**found, **values} == {**EMPTY, "key": key} else values)
+
+        await self._ask(work, writes=True)
+
+    async def wait(self, key: str, generation: int, timeout: float) -> None:
+        """Look again and again, until the generation, the lease or the intents have changed, or `timeout` is over.
+
+        Raises:
+            StoreError: No answer.
+        """
+        look = select(tokens.c.generation, tokens.c.holder, tokens.c.leased_until, tokens.c.intents).where(
+            tokens.c.key == key
+        )
+        with anyio.move_on_after(timeout):
+            first = now = await self._all(look)
+            while now == first and (now[0].generation if now else 0) == generation:
+                await anyio.sleep(_LOOKS_EVERY)  # and hold no connection meanwhile
+                now = await self._all(look)
+
+    async def forget(self, key: str) -> None:
+        """Leave a tombstone of the next generation, also where the record was damaged.
+
+        Raises:
+            StoreError: It is not known to be forgotten.
+        """
+
+        async def work(connection: AsyncConnection) -> StoreError | None:
+            generation = generation_of(await _locked(connection, key))
+            if isinstance(generation, StoreError):
+                return generation
+            now = await self._time(connection)
+            kept = Row(record=Record(generation=generation, token=None, issued_at=now, expires_at=now))
+            await _keep(connection, key, row_values(rows.forgotten(kept, now)))
+            return None
+
+        await self._ask(work, writes=True)
+
+    async def keys(self, *, after: str = "", limit: int = 100) -> tuple[str, ...]:
+        """Return the next keys, in the order of their code points, `limit` at most.
+
+        Raises:
+            StoreError: No answer.
+        """
+        page = select(tokens.c.key).where(tokens.c.key > after).order_by(tokens.c.key).limit(limit)
+        return tuple(found.key for found in await self._all(page))
+
+    async def check(self) -> tuple[Fact, ...]:
+        """Look at all that a manager is going to rely on, for people; create the table if that is the store's task."""
+
+        async def look(connection: AsyncConnection) -> tuple[Fact, ...]:
+            before = _WALL()
+            now = await self._time(connection)
+            return (*await facts_of(connection), clock_fact(now - (before + _WALL()) / 2))
+
+        async def write(connection: AsyncConnection) -> None:
+            await _locked(connection, "")  # the key of nobody; never committed
+
+        home = self._at_home()
+        found = await home.see_through(look, writes=False)
+        if isinstance(found, StoreError):
+            return (Fact(what="answers", ok=False, told=str(found)),)
+        failure = await home.see_through(write, writes=True)
+        return (*found, Fact(what="can be written", ok=failure is None, told=str(failure or "a row, and taken back")))
+
+    async def _change(self, key: str, decide: Callable[[Row, float], tuple[_Values, _T]]) -> _T:
+        async def work(connection: AsyncConnection) -> _T | StoreError:
+            row = _row(await _locked(connection, key), key)
+            if isinstance(row, StoreError):
+                return row
+            values, answer = decide(row, await self._time(connection))
+            if values is not None:
+                await _keep(connection, key, values)
+            return answer
+
+        return await self._ask(work, writes=True)
+
+    async def _all(self, look: Executable) -> list[Any]:
+        async def work(connection: AsyncConnection) -> list[Any]:
+            return list((await connection.execute(look)).all())
+
+        return await self._ask(work, writes=False)
+
+    async def _time(self, connection: AsyncConnection) -> float:
+        """Return the database's time; after a lock was waited for, not before."""
+        return float((await connection.execute(select(self._now))).scalar_one())
+
+    async def _ask(self, work: Work[_T], *, writes: bool) -> _T:
+        outcome = await self._at_home().see_through(work, writes=writes)
+        if isinstance(outcome, StoreError):
+            raise outcome  # here, where no frame has a secret
+        return outcome
+
+    def _at_home(self) -> Home:
+        if self._users == 0:
+            raise MisuseError("the store is not open: use async with")
+        if self._home is None:
+            self._home = Home(self._url, create_table=self._create_table)
+        if self._home.loop is not asyncio.get_running_loop() or self._home.pid != os.getpid():
+            raise MisuseError("the store is in use on another event loop or in another process: make one for each")
+        return self._home
+
+
+async def _locked(connection: AsyncConnection, key: str) -> RowMapping:
+    """Return the row, which nobody else can change before the transaction ends. If there is none, put an empty one."""
+    look = select(tokens).where(tokens.c.key == key).with_for_update()
+    found = (await connection.execute(look)).mappings().one_or_none()
+    if found is None:  # nothing can be locked that is not there
+        insert = _INSERTS[connection.dialect.name]
+        await connection.execute(insert(tokens).values(key=key, **EMPTY).on_conflict_do_nothing())
+        found = (await connection.execute(look)).mappings().one()
+    return found
+
+
+async def _keep(connection: AsyncConnection, key: str, values: _Values) -> None:
+    """Write, and commit; None takes the row away."""
+    the_row = tokens.c.key == key
+    await connection.execute(
+        delete(tokens).where(the_row) if values is None else update(tokens).where(the_row).values(values)
+    )
+    await connection.commit()
+
+
+def _row(found: RowMapping, key: str) -> Row | StoreError:
+    if found["key"] != key:
+        return StoreError("the database answered with another row than was asked for", transient=False)
+    return row_of(found)

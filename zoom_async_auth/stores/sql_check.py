@@ -1,0 +1,68 @@
+"""What can be told about a database that is to keep tokens."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from zoom_async_auth.stores.sql_table import tokens
+
+_LARGEST_SKEW: Final = 5.0
+_ENOUGH: Final = 2
+"""PRAGMA synchronous: 2 is FULL, 3 is EXTRA."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing that `SQLStore.check` found out.
+
+    Attributes:
+        what: What was looked at.
+        ok: Whether it is as it should be.
+        told: What was found, for people.
+    """
+
+    what: str
+    ok: bool
+    told: str
+
+
+async def facts_of(connection: AsyncConnection) -> tuple[Fact, ...]:
+    """Return what a look at the database tells. Its table was found before."""
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    return (
+        Fact(what="answers", ok=True, told=f"{connection.dialect.name} {version}"),
+        Fact(what="has the table", ok=True, told=tokens.name),
+        await (_durable_file if connection.dialect.name == "sqlite" else _durable_server)(connection),
+    )
+
+
+def clock_fact(skew: float) -> Fact:
+    """Return what the difference of the database's clock to ours, in seconds, means."""
+    return Fact(
+        what="agrees on the time",
+        ok=abs(skew) <= _LARGEST_SKEW,
+        told=f"its clock is {abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} this host's",
+    )
+
+
+async def _durable_file(connection: AsyncConnection) -> Fact:
+    journal = str((await connection.execute(text("PRAGMA journal_mode"))).scalar_one())
+    synchronous = int((await connection.execute(text("PRAGMA synchronous"))).scalar_one())
+    return Fact(
+        what="is durable",
+        ok=journal == "wal" and synchronous >= _ENOUGH,
+        told=f"journal_mode {journal}, synchronous {synchronous}",
+    )
+
+
+async def _durable_server(connection: AsyncConnection) -> Fact:
+    look = text("SELECT current_setting('fsync'), current_setting('synchronous_commit'), pg_is_in_recovery()")
+    fsync, synchronous, standby = (await connection.execute(look)).one()
+    return Fact(
+        what="is durable",
+        ok=fsync == "on" and not standby,
+        told=f"fsync {fsync}, synchronous_commit {synchronous} (for tokens at least on), "
+        f"{'a standby' if standby else 'the primary'}",
+    )

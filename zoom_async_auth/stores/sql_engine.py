@@ -1,0 +1,170 @@
+"""What SQLite and PostgreSQL need, each in its way: which URLs are taken, how to connect, what time it is."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from zoom_async_auth.errors import ConfigurationError
+
+PATIENCE: Final = 4.5
+"""Seconds after which a call has failed: less than a policy's `commit_timeout`, so that its reason is heard."""
+
+_PATIENCE_WITH_LOCKS: Final = 3.5
+_PATIENCE_WITH_CONNECTING: Final = 3.0
+_LONGEST_USE: Final = 60
+"""Seconds after which a connection is made anew: firewalls forget one that idles, without telling either end."""
+
+_WRITES: Final = "zoom_async_auth_writes"
+_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
+_EXTRAS: Final = {"sqlite": "sql", "postgresql": "postgres"}
+_PARAMETERS: Final[dict[str, frozenset[str]]] = {
+    "sqlite": frozenset(),
+    "postgresql": frozenset({"host", "port", "ssl", "sslmode", "target_session_attrs"}),
+}
+_NOW: Final = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch from clock_timestamp())::double precision",  # now() is when the transaction began
+}
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # with less, WAL loses the last commits with the power
+    "PRAGMA fullfsync = ON",  # on macOS, what is synced has reached the disk; elsewhere nothing changes
+    "PRAGMA secure_delete = ON",  # a token that was replaced is not left in a free page
+)
+# Local to the transaction, so that it holds behind PgBouncer, too, and for nobody else. A host that freezes in the
+# middle does not keep its lock for long; and a commit is durable, also where the database was set to less.
+_BEFORE_WRITING: Final = text(
+    f"""
+    SELECT set_config('lock_timeout', '{_PATIENCE_WITH_LOCKS * 1000:.0f}', true),
+           set_config('idle_in_transaction_session_timeout', '{PATIENCE * 1000:.0f}', true),
+           set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+                      WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)
+    """
+)
+
+
+def parsed(url: str) -> URL:
+    """Return the URL of a database, with the driver that is used.
+
+    Raises:
+        ConfigurationError: No store can use it. The message says what to do, and shows no password.
+    """
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError, TypeError, AttributeError):
+        found = None
+    if found is None:
+        raise ConfigurationError("the URL of the store cannot be read: sqlite:////path, or postgresql://user@host/name")
+    backend = found.get_backend_name()
+    driver = _DRIVERS.get(backend)
+    if driver is None or found.drivername not in {backend, f"{backend}+{driver}"}:
+        raise ConfigurationError(f"no store for {found.drivername!r}: sqlite:////path, or postgresql://user@host/name")
+    if find_spec(driver) is None:
+        raise ConfigurationError(f"{driver} is not installed: pip install 'zoom_async_auth[{_EXTRAS[backend]}]'")
+    if unknown := sorted(found.query.keys() - _PARAMETERS[backend]):
+        raise ConfigurationError(f"the URL of the store has parameters that are not taken: {', '.join(unknown)}")
+    found = found.set(drivername=f"{backend}+{driver}")
+    return _of_file(found) if backend == "sqlite" else _of_server(found)
+
+
+def file_of(url: URL) -> str | None:
+    """Return the path of the database's file; None if it is on a server."""
+    return url.database if url.get_backend_name() == "sqlite" else None
+
+
+def now_of(url: URL) -> str:
+    """Return the SQL for the database's time, in seconds since 1970-01-01 UTC."""
+    return _NOW[url.get_backend_name()]
+
+
+def make_engine(url: URL) -> AsyncEngine:
+    """Return the connections of one event loop; none is made before somebody asks for it."""
+    common: dict[str, Any] = {
+        "hide_parameters": True,
+        "poolclass": AsyncAdaptedQueuePool,
+        "pool_timeout": PATIENCE,
+        "max_overflow": 0,
+    }
+    path = file_of(url)
+    return _for_server(url, common) if path is None else _for_file(path, common)
+
+
+async def to_write(connection: AsyncConnection) -> None:
+    """Prepare the transaction that is about to begin for writing."""
+    if connection.dialect.name == "sqlite":
+        await connection.execution_options(**{_WRITES: True})
+    else:
+        await connection.execute(_BEFORE_WRITING)
+
+
+def _of_file(url: URL) -> URL:
+    if url.host or not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise ConfigurationError(
+            "the URL of the store names no file: sqlite:////path with four slashes (MemoryStore is what forgets)"
+        )
+    path = Path(url.database)
+    return url if path.is_absolute() else url.set(database=str(Path.cwd() / path))  # it may be another one later
+
+
+def _of_server(url: URL) -> URL:
+    if not url.database:
+        raise ConfigurationError("the URL of the store names no database: postgresql://user@host/name")
+    query = dict(url.query)
+    if "sslmode" in query:  # as libpq calls it, and every provider's dashboard
+        query.setdefault("ssl", query.pop("sslmode"))
+    return url.set(query=query)
+
+
+def _for_file(path: str, common: dict[str, Any]) -> AsyncEngine:
+    # Never create the file: SQLite would give it the mode of the umask.
+    address = URL.create("sqlite+aiosqlite", database=f"file:{quote(path)}", query={"mode": "rw", "uri": "true"})
+    # One connection: SQLite has one writer at a time, and its own queue for it is neither fair nor fast.
+    engine = create_async_engine(address, pool_size=1, connect_args={"timeout": _PATIENCE_WITH_LOCKS}, **common)
+
+    # The sqlite3 module begins transactions by itself, and too late: SQLAlchemy's remedy, with an IMMEDIATE for those
+    # that will write, so that two of them cannot both have read before either writes.
+    @event.listens_for(engine.sync_engine, "connect")
+    def _(connection: Any, _record: object) -> None:  # noqa: ANN401 -- SQLAlchemy's adapter has no public type
+        connection.isolation_level = None
+        connection.driver_connection.text_factory = _read
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _read(raw: bytes) -> str:
+    """Read damaged text as well: sqlite3's own error would show it."""
+    return raw.decode(errors="replace")
+
+
+def _for_server(url: URL, common: dict[str, Any]) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=5,
+        pool_pre_ping=True,
+        pool_recycle=_LONGEST_USE,
+        isolation_level="READ COMMITTED",  # who waited for a row wants to see what became of it
+        connect_args={
+            "timeout": _PATIENCE_WITH_CONNECTING,
+            "command_timeout": PATIENCE,
+            # Nothing is prepared under a name, so nothing is missing or there twice on PgBouncer's next connection.
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: "",
+        },
+        **common,
+    )

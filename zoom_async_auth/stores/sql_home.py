@@ -1,0 +1,131 @@
+"""The connections of a SQL store to one database from one event loop, and the work that is under way on them."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, TypeVar
+from weakref import WeakSet
+
+import anyio
+from sqlalchemy import URL, Connection, event, inspect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from zoom_async_auth.errors import StoreError
+from zoom_async_auth.stores.private_file import make_private
+from zoom_async_auth.stores.sql_engine import PATIENCE, file_of, make_engine, to_write
+from zoom_async_auth.stores.sql_table import metadata, tokens
+
+_T = TypeVar("_T")
+Work: TypeAlias = Callable[[AsyncConnection], Awaitable[_T | StoreError]]
+"""What is done in one transaction. It commits, or what it wrote is taken back; it returns errors, it raises none."""
+
+_FAREWELL: Final = 1.0
+"""Seconds for a polite end of the connections."""
+
+_DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+class Home:
+    """Does work in tasks of its own. Callers may leave at any moment; the work goes on, and ends by itself in time.
+
+    So no connection is left in the middle of an answer. What ends work in time: SQLite's own patience with locks; on a
+    server, a deadline, after which the connection is given up.
+    """
+
+    def __init__(self, url: URL, *, create_table: bool) -> None:
+        self.loop: Final = asyncio.get_running_loop()
+        self.pid: Final = os.getpid()
+        self._path: Final = file_of(url)
+        self._create_table: Final = create_table
+        self._engine: Final = make_engine(url)
+        self._ready = False
+        self._preparing: Final = asyncio.Lock()
+        self._tasks: Final[set[asyncio.Task[Any]]] = set()
+        self._sockets: Final[WeakSet[Any]] = WeakSet()
+        if self._path is None:
+            event.listen(self._engine.sync_engine, "connect", self._remember)
+
+    async def see_through(self, work: Work[_T], *, writes: bool) -> _T | StoreError:
+        """Return what `work` returns, or why it failed; after `PATIENCE`, that nothing is known."""
+        task = self.loop.create_task(self._do(work, writes=writes), name="zoom-async-auth")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.wait({task}, timeout=PATIENCE)
+        return task.result() if task.done() else _told(TimeoutError())
+
+    async def close(self) -> None:
+        """Let the work end; then end the connections."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * PATIENCE)
+        with anyio.move_on_after(_FAREWELL):
+            await self._engine.dispose()
+        for connection in self._sockets:  # which SQLAlchemy leaves open once the first has no time to say farewell
+            connection.terminate()
+
+    def _remember(self, connection: Any, _record: object) -> None:  # noqa: ANN401 -- SQLAlchemy's, not public
+        self._sockets.add(connection.driver_connection)
+
+    async def _do(self, work: Work[_T], *, writes: bool) -> _T | StoreError:
+        try:
+            # Not for a file: a thread cannot be cancelled, and its connection would be left to it.
+            async with asyncio.timeout(PATIENCE if self._path is None else None):
+                if failure := await self._prepared():
+                    return failure
+                async with self._engine.connect() as connection:
+                    if writes:
+                        await to_write(connection)
+                    return await work(connection)
+        except Exception as foreign:  # noqa: BLE001 -- its text and its frames may show what is stored
+            failure = _told(foreign)
+        self._ready = False  # the database may be another one when it is back
+        return failure
+
+    async def _prepared(self) -> StoreError | None:
+        async with self._preparing:
+            if self._ready:
+                return None
+            if self._path is not None:
+                path = self._path
+                if refusal := await asyncio.to_thread(make_private, path, f"{path}-wal", f"{path}-shm"):
+                    return refusal
+            failure = await self._table_made()
+            self._ready = failure is None
+            return failure
+
+    async def _table_made(self) -> StoreError | None:
+        async with self._engine.connect() as connection:
+            if await connection.run_sync(_has_table):
+                return None
+        if not self._create_table:
+            return StoreError(
+                f"there is no table {tokens.name}: run the migrations, or let the store create it", transient=False
+            )
+        async with self._engine.connect() as connection:
+            try:
+                await to_write(connection)
+                await connection.run_sync(metadata.create_all)
+                await connection.commit()
+            except DBAPIError:
+                await connection.rollback()
+                if not await connection.run_sync(_has_table):  # another process was faster: PostgreSQL says so this way
+                    raise
+        return None
+
+
+def _has_table(connection: Connection) -> bool:
+    return inspect(connection).has_table(tokens.name)
+
+
+def _told(error: Exception) -> StoreError:
+    """Return what may be told of a foreign error: its name, and the database's code."""
+    if isinstance(error, TimeoutError):
+        return StoreError(f"the database gave no answer within {PATIENCE:g} s: is it up?")
+    origin: BaseException = error
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        origin = error.orig.__cause__ or error.orig  # asyncpg's own is the cause of SQLAlchemy's copy
+    code = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None)
+    damaged = code is not None and code.startswith(_DAMAGED)
+    return StoreError(
+        f"the database failed: {type(origin).__name__}" + (f" {code}" if code else ""), transient=not damaged
+    )
