@@ -54,7 +54,7 @@ async def raw_server(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) 
         behaviour = left.pop(0) if len(left) > 1 else left[0]
         try:
             await behaviour(_Recording(reader, server), writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, EOFError, asyncio.CancelledError):  # EOFError: given up before it was sent
             pass
         finally:
             tasks.discard(task)
