@@ -157,7 +157,7 @@ class TokenManager:
         if self._supervisor is not None or self._closing.is_set():
             raise MisuseError("a TokenManager can be opened only once: make a new one")
         if self._is_person and (risk := getattr(self._store, "rotating_risk", None)) is not None:
-            raise ConfigurationError(f"{risk}: use SQLStore, or {type(self._store).__name__}(allow_rotating=True)")
+            raise ConfigurationError(risk)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         context = copy_context()

@@ -78,8 +78,8 @@ class Begun:
 class Store(Protocol):
     """A place for tokens. `holder` names one manager: a lease belongs to it, and `begin` is re-entrant for it.
 
-    A store that must not be the only home of a person's refresh token says why in an attribute `rotating_risk`, a text;
-    a manager of such a token refuses it then. Stores without that attribute, and those where it is None, are fit.
+    A store that must not be the only home of a person's refresh token says why, and what to do, in a text,
+    `rotating_risk`, and a manager of such a token refuses it. Where that is None, or missing, the store is fit.
 
     Any method but `__aenter__` may raise anything when the store is down; what is raised counts as "not known to be
     done". Cancelling a call leaves either the old or the new content, whole.
@@ -101,7 +101,7 @@ class Store(Protocol):
         ...
 
     async def peek(self, key: str) -> Reading:
-        """Look, without taking part. The answer may lag behind `begin`."""
+        """Look, without taking part. The answer may lag behind `begin`, and leave out the refresh token."""
         ...
 
     async def begin(

@@ -16,7 +16,8 @@ from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.row import Row
 
 _RISK = (
-    "worker processes do not see each other's memory: a person's refresh token would be missing there, or spent twice"
+    "worker processes do not see each other's memory: a person's refresh token would be missing there, or spent twice: "
+    "use SQLStore, or MemoryStore(allow_rotating=True)"
 )
 
 

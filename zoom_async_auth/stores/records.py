@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.oauth.token import Token
@@ -36,7 +36,7 @@ def token_from_text(text: str) -> Token | StoreError:
     try:
         fields = json.loads(text)
         if fields["format"] != FORMAT:
-            return _unknown(fields["format"])
+            return unknown_format(fields["format"])
         return Token(
             access_token=fields["access_token"],
             refresh_token=fields["refresh_token"],
@@ -46,10 +46,7 @@ def token_from_text(text: str) -> Token | StoreError:
             api_url=fields["api_url"],
         )
     except (ValueError, TypeError, KeyError, RecursionError, ConfigurationError):
-        return StoreError(
-            "the stored record is damaged and was left as it is: restore it, or forget the key and authorize again",
-            transient=False,
-        )
+        return damaged()
 
 
 def intents_to_text(intents: Iterable[Intent]) -> str:
@@ -67,8 +64,17 @@ def intents_from_text(text: str) -> tuple[Intent, ...] | StoreError:
         return StoreError("the stored intents are damaged and were left as they are: restore the row", transient=False)
 
 
-def _unknown(number: Any) -> StoreError:  # noqa: ANN401 -- whatever is there
-    named = str(number) if isinstance(number, int) else "unknown to us"
+def damaged() -> StoreError:
+    """Return what is said of a record that cannot be read."""
+    return StoreError(
+        "the stored record is damaged and was left as it is: restore it, or forget the key and authorize again",
+        transient=False,
+    )
+
+
+def unknown_format(number: object) -> StoreError:
+    """Return what is said of a record that another version wrote."""
+    named = str(number) if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()) else "unknown"
     return StoreError(
         f"the stored record has format {named}, this version reads {FORMAT}, and left it as it is: upgrade, "
         "or forget the key and authorize again",

@@ -1,0 +1,30 @@
+"""What a store can tell about its place, for people: the answers of a check."""
+
+from dataclasses import dataclass
+from typing import Final
+
+_LARGEST_SKEW: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing that a store's `check` found out.
+
+    Attributes:
+        what: What was looked at.
+        ok: Whether it is as it should be.
+        told: What was found, for people.
+    """
+
+    what: str
+    ok: bool
+    told: str
+
+
+def clock_fact(skew: float) -> Fact:
+    """Return what the difference of a store's clock to ours, in seconds, means."""
+    return Fact(
+        what="agrees on the time",
+        ok=abs(skew) <= _LARGEST_SKEW,
+        told=f"its clock is {abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} this host's",
+    )
