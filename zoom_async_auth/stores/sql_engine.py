@@ -160,11 +160,9 @@ def _for_server(url: URL, common: dict[str, Any]) -> AsyncEngine:
         isolation_level="READ COMMITTED",  # who waited for a row wants to see what became of it
         connect_args={
             "timeout": _PATIENCE_WITH_CONNECTING,
-            "command_timeout": PATIENCE,
-            # Nothing is prepared under a name, so nothing is missing or there twice on PgBouncer's next connection.
+            # Without them, no statement is prepared under a name, which PgBouncer's next connection would not know.
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: "",
         },
         **common,
     )

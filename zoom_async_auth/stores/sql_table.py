@@ -47,14 +47,14 @@ tokens: Final = Table(
     metadata,
     # In the order of code points, wherever the database was made.
     Column("key", Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True),
-    Column("generation", BigInteger, nullable=False, comment="0: nothing was kept yet"),
-    Column("payload", _HiddenText, comment="the token, with secrets; NULL: a tombstone"),
-    Column("issued_at", Double, nullable=False, comment="seconds since 1970, of the database's clock, like all times"),
+    Column("generation", BigInteger, nullable=False, doc="0: nothing was kept yet"),
+    Column("payload", _HiddenText, doc="the token, with secrets; NULL: a tombstone"),
+    Column("issued_at", Double, nullable=False, doc="seconds since 1970, of the database's clock, like all times"),
     Column("expires_at", Double, nullable=False),
-    Column("cause", Text, comment="why the refresh token is dead"),
-    Column("holder", Text, nullable=False, comment="of the lease"),
+    Column("cause", Text, doc="why the refresh token is dead"),
+    Column("holder", Text, nullable=False, doc="of the lease"),
     Column("leased_until", Double, nullable=False),
-    Column("intents", Text, nullable=False, comment="spendings without a result so far"),
+    Column("intents", Text, nullable=False, doc="spendings without a result so far"),
 )
 """One row for each key."""
 
