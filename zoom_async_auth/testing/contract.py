@@ -67,7 +67,7 @@ async def what_is_committed_is_read_by_all_clients(one: Store, other: Store, key
     assert await one.commit(key, 0, record, "one") is True
     for store in (one, other):
         _assert_same(await _look(store, key), record)
-        _assert_same(await _peek_until(store, key, 1), record)
+        _assert_peeked(await _peek_until(store, key, 1), record)
 
 
 async def a_token_without_its_optional_parts_is_read_as_it_was(one: Store, other: Store, key: str) -> None:
@@ -416,6 +416,14 @@ async def _peek_until(store: Store, key: str, generation: int) -> Reading:
 def _record(generation: int, now: float, *, access_token: str = "access") -> Record:
     token = Token(access_token=access_token, refresh_token="refresh", expires_in=3600.0)
     return Record(generation=generation, token=token, issued_at=now, expires_at=now + 3600.0)
+
+
+def _assert_peeked(reading: Reading, expected: Record) -> None:
+    """Compare as `_assert_same` does; a peek may leave out the refresh token."""
+    token = None if reading.record is None else reading.record.token
+    if token is not None and token.refresh_token is None and expected.token is not None:
+        expected = replace(expected, token=replace(expected.token, refresh_token=None))
+    _assert_same(reading, expected)
 
 
 def _assert_same(reading: Reading, expected: Record) -> None:

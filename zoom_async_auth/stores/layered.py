@@ -1,0 +1,214 @@
+"""Two stores as one: the record, which counts, and a faster one in front of it, which may be lost at any time.
+
+                      the front                               the record
+peek                  first                                   if the front has no valid token, or no answer
+begin, release        never                                   always
+commit, condemn,      afterwards, as the record has it then:  always
+forget                without the refresh token
+wait                  first                                   if the front lags, or has no answer
+
+The front's clock is another one. So its record says when the token was issued by the record's clock, and when it
+expires by its own: what is left of their difference without the token's life lies between the two clocks. With that,
+whatever is read here is in the record's time.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import anyio
+
+from zoom_async_auth.errors import MisuseError, StoreError
+from zoom_async_auth.stores.base import Begun, Browsable, Reading, Record, Store
+from zoom_async_auth.stores.look import look
+
+_T = TypeVar("_T")
+
+PATIENCE: Final = 0.25
+"""Seconds after which the front counts as absent."""
+PAUSE: Final = 5.0
+"""Seconds for which an absent front is left alone: calls do not wait for it one after the other."""
+
+_LONGEST_HINT: Final = 1.0  # seconds: that a lease was given back can be seen in the record only
+_CLOSING: Final = 2.0  # seconds
+_ROUNDS: Final = 3
+_HOLDER: Final = "layered"
+
+
+class LayeredStore:
+    """Keeps tokens in `record`, and shows access tokens in `front`: what is asked often is asked there.
+
+    The front has no refresh token, no lease and no intent. It may lag, be slow, be down or be emptied: then the record
+    is asked. Its content follows the record, also when that went back; an older generation never replaces a newer one
+    that the record still has.
+
+    Args:
+        record: Where tokens are kept.
+        front: Where they are looked up; nothing else may write to it under the same keys.
+    """
+
+    def __init__(self, record: Store, front: Store) -> None:
+        self._record = record
+        self._front = front
+        self._absent_until = 0.0
+
+    @property
+    def durable(self) -> bool:
+        """Whether the record is."""
+        return self._record.durable
+
+    @property
+    def rotating_risk(self) -> str | None:
+        """Why the record must not be the only home of a person's refresh token, if so."""
+        risk: str | None = getattr(self._record, "rotating_risk", None)
+        return risk
+
+    async def __aenter__(self) -> Self:
+        await self._record.__aenter__()
+        await self._front.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave both."""
+        try:
+            with anyio.move_on_after(_CLOSING), suppress(Exception):  # it may be down: nothing depends on it
+                await self._front.__aexit__(kind, error, traceback)
+        finally:
+            await self._record.__aexit__(kind, error, traceback)
+
+    async def peek(self, key: str) -> Reading:
+        """Look, without taking part. A record from the front has no refresh token."""
+        seen = await self._ask(lambda: self._front.peek(key))
+        if not isinstance(seen, Reading):
+            return await self._record.peek(key)
+        if (served := _served(seen)) is not None:
+            return served
+        current = await self._record.peek(key)
+        if current.generation > seen.generation:
+            await self._show(key, seen, current)
+        return current
+
+    async def begin(
+        self, key: str, generation: int, holder: str, lease: float, *, supersede: bool = False
+    ) -> Begun | Reading:
+        """Take the lease of the record and write the intent, if it still has `generation`."""
+        answer = await self._record.begin(key, generation, holder, lease, supersede=supersede)
+        if isinstance(answer, Reading) and answer.generation != generation:  # which the front may have said
+            await self._follow(key)
+        return answer
+
+    async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:
+        """Keep `record` if the generation is still `sent`."""
+        stored = await self._record.commit(key, sent, record, holder)
+        await self._follow(key)
+        return stored
+
+    async def condemn(self, key: str, generation: int, cause: str) -> bool:
+        """Note that the refresh token of `generation` is dead."""
+        condemned = await self._record.condemn(key, generation, cause)
+        await self._follow(key)
+        return condemned
+
+    async def release(self, key: str, holder: str, *, doubt: bool) -> None:
+        """Give the lease back; drop the intent unless the outcome is in doubt."""
+        await self._record.release(key, holder, doubt=doubt)
+
+    async def wait(self, key: str, generation: int, timeout: float) -> None:
+        """Return at a change of the front, after a second at the latest; wait at the record if it is absent or lags."""
+        ends = anyio.current_time() + timeout
+        within = min(timeout, _LONGEST_HINT)
+        seen = await self._ask(lambda: self._front.peek(key))
+        if isinstance(seen, Reading) and seen.generation == generation:
+
+            async def hint() -> bool:
+                await self._front.wait(key, generation, within)
+                return True
+
+            if await self._ask(hint, patience=within + PATIENCE) is True:
+                return
+        await self._record.wait(key, generation, max(0.0, ends - anyio.current_time()))
+
+    async def forget(self, key: str) -> None:
+        """Leave a tombstone of the next generation."""
+        await self._record.forget(key)
+        await self._follow(key)
+
+    async def keys(self, *, after: str = "", limit: int = 100) -> tuple[str, ...]:
+        """Return the next keys of the record, in order, `limit` at most.
+
+        Raises:
+            MisuseError: The record cannot list its keys.
+        """
+        if not isinstance(self._record, Browsable):
+            raise MisuseError(f"{type(self._record).__name__} cannot list its keys")
+        return await self._record.keys(after=after, limit=limit)
+
+    async def _follow(self, key: str) -> None:
+        """Have the front show what the record has; if that fails, it lags.
+
+        The front is read first, the record afterwards: what the front had then, the record had before. So a record that
+        is older went back, and one that is newer may take its place, unless somebody was faster.
+        """
+        with anyio.move_on_after(2 * PATIENCE), suppress(Exception):  # what matters is done, in the record
+            for _ in range(_ROUNDS):
+                seen = await self._ask(lambda: self._front.peek(key))
+                if seen is None:
+                    return
+                if isinstance(seen, StoreError):  # sealed with a key that is gone, damaged: nobody needs it back
+                    await self._ask(lambda: self._front.forget(key))
+                    continue
+                current = await look(self._record, key)
+                if _shows(seen.record, current.record) or await self._show(key, seen, current):
+                    return
+
+    async def _show(self, key: str, seen: Reading, current: Reading) -> bool:
+        """Put the record into the front, in the place of what was seen there; tell whether that was done."""
+        record = current.record
+        if record is None:
+            return True
+        # The front was read first: rather too little lies between the clocks than too much, and it expires early.
+        ahead = seen.now - current.now
+        token = None if record.token is None else replace(record.token, refresh_token=None)
+        issued_at = record.issued_at if token is None else record.expires_at - token.expires_in
+        shown = replace(record, token=token, issued_at=issued_at, expires_at=record.expires_at + ahead)
+        return await self._ask(lambda: self._front.commit(key, seen.generation, shown, _HOLDER)) is True
+
+    async def _ask(self, ask: Callable[[], Awaitable[_T]], *, patience: float = PATIENCE) -> _T | StoreError | None:
+        """Ask the front; None if it is absent, the error if it has something that nobody can read."""
+        if anyio.current_time() < self._absent_until:
+            return None
+        with anyio.move_on_after(patience):
+            try:
+                return await ask()
+            except StoreError as error:
+                if not error.transient:
+                    return error.copy()
+            except Exception:  # noqa: BLE001, S110 -- whatever it was, the record has the answer
+                pass
+        self._absent_until = anyio.current_time() + PAUSE
+        return None
+
+
+def _served(seen: Reading) -> Reading | None:
+    """Return what the front has, in the record's time, if it is a token that has not expired."""
+    record = seen.record
+    if record is None or record.token is None or record.cause is not None or record.expires_at <= seen.now:
+        return None
+    expires_at = record.issued_at + record.token.expires_in
+    ahead = record.expires_at - expires_at
+    return Reading(record=replace(record, expires_at=expires_at), now=seen.now - ahead)
+
+
+def _shows(shown: Record | None, record: Record | None) -> bool:
+    if shown is None or record is None:
+        return record is None
+    same = (shown.generation, shown.cause) == (record.generation, record.cause)
+    return same and _access_token(shown) == _access_token(record)
+
+
+def _access_token(record: Record) -> str | None:
+    return None if record.token is None else record.token.access_token
