@@ -11,12 +11,15 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from cryptography.fernet import Fernet
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from yarl import URL
 
-from zoom_async_auth import AuthorizationRequiredError, TokenManager, ZoomAuthError
+from zoom_async_auth import AuthorizationCodeGrant, AuthorizationRequiredError, TokenManager, ZoomAuthError
 from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.stores.encrypted import EncryptedStore
+from zoom_async_auth.stores.sql import SQLStore
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -54,7 +57,7 @@ def readme(zoom: Zoom) -> dict[str, Any]:
     del zoom
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(README)
     examples = list(document.examples())
-    assert len(examples) == 8
+    assert len(examples) == 9
     document.namespace["__name__"] = "readme"
     for example in examples:
         example.evaluate()
@@ -109,6 +112,28 @@ async def test_the_fastapi_app_hands_out_the_bearer(readme: dict[str, Any]) -> N
         answer = await client.get("/token-length")
         assert answer.status_code == 200
         assert answer.json() > 500
+
+
+async def test_a_token_is_found_in_the_store_of_another_process(
+    readme: dict[str, Any], zoom: Zoom, tmp_path: Path
+) -> None:
+    url, keys = f"sqlite:///{tmp_path}/private/tokens.sqlite3", [Fernet.generate_key().decode()]
+    grant = AuthorizationCodeGrant(code=zoom.authorize("alice"), redirect_uri=zoom.redirect_uri)
+    store = EncryptedStore(SQLStore(url), keys=keys)
+    async with TokenManager(zoom.user_app, base_url=zoom.url, store=store, key="alice") as manager:
+        token = await manager.authorize(grant)
+
+    class AtTheSandbox(TokenManager):
+        """The README's manager is at Zoom."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, base_url=zoom.url, **options)
+
+    sent = zoom.token_requests
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(readme, "TokenManager", AtTheSandbox)
+        assert await readme["token_of"]("alice", zoom.user_app, url, keys) == token.access_token
+    assert zoom.token_requests == sent
 
 
 async def test_a_person_is_connected_by_the_consent_page(readme: dict[str, Any], zoom: Zoom) -> None:

@@ -27,7 +27,7 @@ def test_help_lists_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixtur
     for command in ("demo show the manager", "sandbox serve Zoom's OAuth", "token print a token"):
         assert command in text
     assert (
-        "exit codes: 0 done, 1 the demo saw an error, 2 wrong arguments, 3 wrong configuration, "
+        "exit codes: 0 done, 1 the demo or the store has a trouble, 2 wrong arguments, 3 wrong configuration, "
         "4 no token now (try later), 5 a person has to authorize the app, 130 interrupted"
     ) in text
 

@@ -2,7 +2,7 @@
 
 Exit codes:
     0    done
-    1    the demo saw what it must never see
+    1    the demo saw what it must never see, or a store is not as it should be
     2    wrong arguments
     3    wrong configuration: only a person can mend it
     4    no token now; later it may work
@@ -19,8 +19,16 @@ from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationErro
 
 MISCONFIGURED, UNAVAILABLE, UNAUTHORIZED, INTERRUPTED = 3, 4, 5, 130
 
-_EXIT_CODES = """exit codes: 0 done, 1 the demo saw an error, 2 wrong arguments, 3 wrong configuration,
+_EXIT_CODES = """exit codes: 0 done, 1 the demo or the store has a trouble, 2 wrong arguments, 3 wrong configuration,
 4 no token now (try later), 5 a person has to authorize the app, 130 interrupted"""
+
+
+_STORE_ACTIONS = {
+    "check": "see whether it answers, can be written, is durable, and agrees on the time",
+    "list": "list the identities whose tokens it keeps",
+    "rewrap": "seal all tokens with the first key of ZOOM_STORE_KEYS (an EncryptedStore)",
+    "forget": "forget one identity, also one whose record cannot be read",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +63,11 @@ def _run(options: argparse.Namespace) -> int:
                 faults=options.fault,
                 as_json=options.json,
             )
+        case "store":
+            from zoom_async_auth.cli import store  # noqa: PLC0415
+
+            key = getattr(options, "key", None)
+            return store.run(options.action, url=options.url, key=key, as_json=options.json)
         case _:
             from zoom_async_auth.cli import token  # noqa: PLC0415
 
@@ -103,6 +116,17 @@ def _parser() -> argparse.ArgumentParser:
     form = token.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="with lifetime, scope and API address, as JSON")
     form.add_argument("--header", action="store_true", help="as a header line, for curl --header @-")
+
+    store = commands.add_parser("store", help="look after a store: check, list, rewrap, forget")
+    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, told in _STORE_ACTIONS.items():
+        action = actions.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}. Shows no secret.")
+        if name == "forget":
+            action.add_argument("key", metavar="KEY", help="as list shows it")
+        action.add_argument(
+            "url", nargs="?", metavar="URL", help="sqlite:///..., postgresql://... or redis://...; else ZOOM_STORE_URL"
+        )
+        action.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
