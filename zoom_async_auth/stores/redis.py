@@ -1,187 +1,87 @@
-"""A store in Redis or Valkey: for tokens that can be minted again, and as a fast front of a database.
+"""A store on a Redis or Valkey server: for tokens that can be had again, for leases, and to wake who waits for them.
 
-    <prefix>:{<key>}          a hash: generation, times, cause, lease, intents
-    <prefix>:{<key>}:token    the token; gone when it has expired, if nothing can be refreshed with it
-    <prefix>:{<key>}:changed  a channel, on which changes are announced
-
-Each operation is one script, so one round trip, and atomic. Times are whole microseconds of the server's clock: numbers
-of Lua are exact up to 2**53. Scripts do what the functions of `row.py` do.
+A change is one script, which the server runs in one step: `redis_scripts.py`.
 """
 
 import asyncio
 import os
-import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Callable
+from functools import partial
+from heapq import nsmallest
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, Self, TypeVar
 
 import anyio
-import redis.asyncio
-import redis.asyncio.connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
-from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
+from zoom_async_auth.clock import SystemClock
+from zoom_async_auth.errors import MisuseError, StoreError
 from zoom_async_auth.oauth.secretive import secretive
-from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.stores import row as rows
-from zoom_async_auth.stores.base import Begun, Intent, Reading, Record
+from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.facts import Fact, clock_fact
-from zoom_async_auth.stores.records import FORMAT, damaged, token_from_text, token_to_text, unknown_format
-from zoom_async_auth.stores.row import Row
+from zoom_async_auth.stores.redis_address import parsed
+from zoom_async_auth.stores.redis_bell import escaped
+from zoom_async_auth.stores.redis_check import facts_of
+from zoom_async_auth.stores.redis_home import Home, Work
+from zoom_async_auth.stores.redis_row import MICROSECONDS, Answer, commit_arguments
+from zoom_async_auth.stores.redis_scripts import BEGIN, COMMIT, CONDEMN, FORGET, PEEK, RELEASE, Script
+
+__all__ = ["Fact", "RedisStore"]
 
 _T = TypeVar("_T")
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
-_CONNECT_TIMEOUT: Final = 1.0
-_ANSWER_TIMEOUT: Final = 2.0
-_MOST_CONNECTIONS: Final = 50
-_MOST_LISTENERS: Final = 8
-"""So many calls of `wait` listen on a connection of their own; the others poll."""
-_LOOKS_EVERY: Final = 0.2
-
-_MICRO: Final = 1_000_000
-_UNREADABLE: Final = -1
-_INTENT: Final = "intent:"
+_LOOKS_EVERY: Final = 1.0
+_SCANNED_AT_ONCE: Final = 1000
+_NOBODY: Final = "nobody"
+_WALL: Final = SystemClock().time
 _RISK: Final = (
-    "a failover of Redis can lose what it has acknowledged, and with that a person's only refresh token: use SQLStore, "
-    "alone or with RedisStore in front of it, or RedisStore(allow_rotating=True)"
+    "a failover of Redis may lose a write that it has acknowledged, and a person's refresh token with it: the person "
+    "would have to authorize the app again: use SQLStore, or RedisStore(allow_rotating=True)"
 )
-
-_ANONYMOUS: Final[dict[str, None]] = (
-    {"driver_info": None}
-    if hasattr(redis.asyncio.connection, "DriverInfo")
-    else {"lib_name": None, "lib_version": None}
-)
-"""The client would read its own version from disk for each connection, in the event loop, and tell it to the server."""
-
-_PRELUDE: Final = f"""
-local time = redis.call('TIME')
-local now = time[1] * {_MICRO} + time[2]
-local state, fields = {{}}, redis.call('HGETALL', KEYS[1])
-for i = 1, #fields, 2 do state[fields[i]] = fields[i + 1] end
-local generation = state.generation or '0'
-local unreadable = state.format and state.format ~= '{FORMAT}'
-local function text(number) return string.format('%.0f', number) end
-local function unlease()
-    redis.call('HDEL', KEYS[1], 'holder', 'leased_until')
-end
-local function settle()
-    unlease()
-    for name in pairs(state) do
-        if string.sub(name, 1, {len(_INTENT)}) == '{_INTENT}' then redis.call('HDEL', KEYS[1], name) end
-    end
-end
-local function announce()
-    redis.call('PUBLISH', KEYS[1] .. ':changed', '')
-end
-"""
-
-_PEEK: Final = """
-return {text(now), fields, redis.call('GET', KEYS[2])}
-"""
-
-_BEGIN: Final = f"""
-local wanted, holder, lease, supersede = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local busy = state.holder and state.holder ~= holder and tonumber(state.leased_until) > now
-local begun = 0
-if not unreadable and generation == wanted and (not busy or supersede == '1') then
-    begun = 1
-    redis.call('HSET', KEYS[1], 'holder', holder, 'leased_until', text(now + lease))
-    local noted = state['{_INTENT}' .. holder]
-    if not noted or string.match(noted, '^%d+') ~= generation then
-        redis.call('HSET', KEYS[1], '{_INTENT}' .. holder, generation .. ':' .. text(now))
-    end
-end
-return {{begun, text(now), fields, redis.call('GET', KEYS[2])}}
-"""
-
-_COMMIT: Final = f"""
-local sent, next, key, issued_at, expires_at, cause, token, lasts = unpack(ARGV)
-if unreadable then return {_UNREADABLE} end
-if generation ~= sent then return 0 end
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('HSET', KEYS[1], 'format', '{FORMAT}', 'key', key, 'generation', next,
-           'issued_at', issued_at, 'expires_at', expires_at)
-if cause ~= '' then redis.call('HSET', KEYS[1], 'cause', cause) end
-if token ~= '' then
-    redis.call('SET', KEYS[2], token)
-    if lasts == '0' then redis.call('PEXPIREAT', KEYS[2], text(math.ceil(expires_at / 1000))) end
-end
-announce()
-return 1
-"""
-
-_CONDEMN: Final = f"""
-if unreadable then return {_UNREADABLE} end
-if not state.generation or generation ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'cause', ARGV[2])
-settle()
-announce()
-return 1
-"""
-
-_RELEASE: Final = f"""
-if state.holder == ARGV[1] then unlease() end
-if ARGV[2] == '0' then redis.call('HDEL', KEYS[1], '{_INTENT}' .. ARGV[1]) end
-announce()
-"""
-
-_FORGET: Final = f"""
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('HSET', KEYS[1], 'format', '{FORMAT}', 'key', ARGV[1], 'generation', text(generation + 1),
-           'issued_at', text(now), 'expires_at', text(now))
-announce()
-"""
 
 
 @secretive
 class RedisStore:
-    """Keeps tokens in Redis (7 or later) or Valkey. Its time is the server's.
+    """Keeps tokens on a Redis (7 or later) or Valkey server. Its time is the server's.
 
-    Such a server loses what it has not written to disk when it is killed, and what it has not replicated when another
-    one takes over: an app's token is then minted again, a person's refresh token is gone. So a manager of a person's
-    token refuses it, unless it is told that the loss is acceptable; `LayeredStore` puts it in front of a `SQLStore`
-    instead. A server whose `maxmemory-policy` evicts keys without a TTL loses generations and leases, and may not be
-    used; `check` tells.
+    Replication is asynchronous: a failover may lose a write that was acknowledged. An app's own token is got again
+    then, and a lease that is lost costs a request. A person's refresh token would be lost, and the person had to
+    authorize the app again; so it is refused, unless the store is told that it may be the only home of one. SQL is
+    the better home, and this a fast front for it: `LayeredStore`.
+
+    An app's token vanishes from the server when it expires; generations stay for ever, so keys must not be evicted
+    (maxmemory-policy noeviction or volatile-...). Who may read the server's memory, its slow log or its MONITOR sees
+    tokens: `EncryptedStore`. All names of keys and channels begin with `prefix` and a colon; those of one identity
+    are in one slot of a cluster.
 
     Args:
-        url: `redis://host:6379/0`, `rediss://...` for TLS, `unix:///path`; user and password in it, if there are any.
-        allow_rotating: Whether a person's refresh token may be kept here, all the same.
-        prefix: What all keys begin with.
+        url: `redis://user:password@host:6379/0`, `rediss://` with TLS (`?ssl_ca_certs=` for a CA of one's own), or
+            `unix:///path/to/socket?db=0`. `valkey://` and `valkeys://` mean the same as the first two.
+        allow_rotating: Whether the store may be the only home of a person's refresh token, at that risk.
+        prefix: What tells these keys from others on the server.
 
     Raises:
-        ConfigurationError: The URL is none of these.
+        ConfigurationError: No server has such a URL.
     """
 
     def __init__(self, url: str, *, allow_rotating: bool = False, prefix: str = "zoom_async_auth") -> None:
-        scheme, _, rest = url.partition("://")
-        scheme = scheme.replace("valkey", "redis")
-        if scheme not in _SCHEMES or not rest:
-            raise ConfigurationError("the URL must be redis://host:port/number, rediss://... or unix:///path")
-        if not prefix.isidentifier():
-            raise ConfigurationError("prefix must be letters, digits and underscores")
-        self._url = f"{scheme}://{rest}"
-        self._shown = _without_password(self._url)
-        self._allow_rotating = allow_rotating
-        self._prefix = prefix
+        self._address: Final = parsed(url)
+        self._allow_rotating: Final = allow_rotating
+        self._prefix: Final = prefix
         self._users = 0
-        self._listeners = 0
-        self._home: _Home | None = None
+        self._home: Home | None = None
 
     def __repr__(self) -> str:
-        return f"RedisStore({self._shown!r})"
+        return f"RedisStore({self._address.url!r})"
 
     @property
     def durable(self) -> bool:
-        """Always False: whether something survives is up to the server's configuration, and to its failover."""
+        """Always False: what is kept may survive, or not; that is up to the server's settings, and to failovers."""
         return False
 
     @property
     def rotating_risk(self) -> str | None:
-        """Why a person's refresh token must not live here alone."""
+        """Why a person's refresh token must not be kept here alone, unless that was allowed."""
         return None if self._allow_rotating else _RISK
 
     async def __aenter__(self) -> Self:
@@ -198,7 +98,7 @@ class RedisStore:
         self._users -= 1
         if self._users == 0 and self._home is not None:
             home, self._home = self._home, None
-            await home.client.aclose()
+            await asyncio.wait({home.loop.create_task(home.close(), name="zoom-async-auth")})
 
     async def peek(self, key: str) -> Reading:
         """Look, without taking part.
@@ -206,7 +106,7 @@ class RedisStore:
         Raises:
             StoreError: No answer, or the record cannot be read.
         """
-        return _or_raise(await self._peek(key))
+        return await self._run(PEEK, key, tuple, lambda answer: rows.read(answer.row, answer.now))
 
     async def begin(
         self, key: str, generation: int, holder: str, lease: float, *, supersede: bool = False
@@ -214,274 +114,150 @@ class RedisStore:
         """Take the lease and write the intent, if the record still has `generation`.
 
         Raises:
-            StoreError: No answer, or the record cannot be read; no lease is kept then.
+            StoreError: No answer, the server cannot be written, or the record cannot be read.
         """
-        answer = await self._run("begin", key, generation, holder, round(lease * _MICRO), int(supersede))
-        if isinstance(answer, StoreError):
-            raise answer
-        begun, *seen = answer
-        reading = _reading(seen, key, reader=holder)
-        if isinstance(reading, StoreError):
-            if begun:
-                await self._run("release", key, holder, 0)
-            raise reading
-        return Begun(reading=reading) if begun else reading
+
+        def read(answer: Answer) -> Begun | Reading:
+            reading = rows.read(answer.row, answer.now, reader=holder)
+            return Begun(reading=reading) if answer.done else reading
+
+        given = (generation, holder, round(lease * MICROSECONDS), int(supersede))
+        return await self._run(BEGIN, key, lambda: given, read)
 
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:  # noqa: ARG002 -- the protocol's
         """Keep `record` if the generation is still `sent`.
 
         Raises:
-            StoreError: It is not known to be kept, or may not be kept here; or what is there cannot be read, and stays.
+            StoreError: It is not known to be kept, what is there cannot be read and stays, or the record has a refresh
+                token and that was not allowed.
         """
-        return _or_raise(await self._commit(key, sent, record))
+        if record.token is not None and record.token.refresh_token is not None and not self._allow_rotating:
+            raise StoreError(_RISK, transient=False)
+        return await self._run(COMMIT, key, lambda: commit_arguments(sent, record), _is_done)
 
     async def condemn(self, key: str, generation: int, cause: str) -> bool:
         """Note that the refresh token of `generation` is dead, if that is current.
 
         Raises:
-            StoreError: It is not known to be noted, or what is there cannot be read, and stays.
+            StoreError: It is not known to be noted, or what is there cannot be read and stays.
         """
-        return _or_raise(_done(await self._run("condemn", key, generation, cause)))
+        return await self._run(CONDEMN, key, lambda: (generation, cause), _is_done)
 
     async def release(self, key: str, holder: str, *, doubt: bool) -> None:
-        """Give the lease back; drop the intent unless the outcome is in doubt.
+        """Give the lease back; drop the intent unless the outcome is in doubt. A damaged record is no obstacle.
 
         Raises:
             StoreError: It is not known to be given back.
         """
-        _or_raise(await self._run("release", key, holder, int(doubt)))
+        await self._run(RELEASE, key, lambda: (holder, int(doubt)), _is_done)
 
     async def wait(self, key: str, generation: int, timeout: float) -> None:
-        """Return when a change of `key` is announced, or seen; after `timeout` seconds at the latest.
+        """Return when the generation, the lease or the intents have changed, or when `timeout` is over.
+
+        A change is announced by the server; if that fails, it is seen within a second or so.
 
         Raises:
             StoreError: No answer.
         """
-        with anyio.move_on_after(timeout):
-            if self._listeners >= _MOST_LISTENERS:
-                await self._poll(key, generation)
-                return
-            self._listeners += 1
-            try:
-                await self._listen(key, generation)
-            finally:
-                self._listeners -= 1
+        name, _ = self._names(key)
+        home = self._at_home()
+        first: dict[bytes, bytes] | None = None
+        with home.bell.listening(name) as rung, anyio.move_on_after(timeout):
+            while True:
+                rung.clear()
+                now: dict[bytes, bytes] = await self._ask(lambda: home.command("HGETALL", name))
+                first = now if first is None else first
+                if now != first or now.get(b"generation", b"0") != str(generation).encode():
+                    return
+                await home.bell.hear(rung, _LOOKS_EVERY)
 
     async def forget(self, key: str) -> None:
-        """Leave a tombstone of the next generation, also where the record cannot be read.
+        """Leave a tombstone of the next generation, also where the record was damaged.
 
         Raises:
             StoreError: It is not known to be forgotten.
         """
-        _or_raise(await self._run("forget", key, key))
+        await self._run(FORGET, key, tuple, _is_done)
 
     async def keys(self, *, after: str = "", limit: int = 100) -> tuple[str, ...]:
-        """Return the next keys, in the order of their code points, `limit` at most; looks at all keys of the database.
+        """Return the next keys, in the order of their code points, `limit` at most.
+
+        Each page is a look at all keys of the database, whosever they are: few large pages cost less than many.
 
         Raises:
             StoreError: No answer.
         """
-        start = f"{self._prefix}:{{"
-
-        async def scan() -> tuple[str, ...]:
-            found = {name async for name in self._client().scan_iter(match=f"{start}*}}", count=1000)}
-            return tuple(sorted(key for name in found if (key := name[len(start) : -1]) > after)[:limit])
-
-        return _or_raise(await _asked(scan()))
+        home = self._at_home()
+        begins, ends = f"{self._prefix}:{{", "}"
+        look = ("MATCH", f"{escaped(begins)}*{ends}", "COUNT", _SCANNED_AT_ONCE)
+        found: list[str] = []
+        cursor = None
+        while cursor != 0:
+            cursor, names = await self._ask(partial(home.command, "SCAN", cursor or 0, *look))
+            keys = {name.decode(errors="replace").removeprefix(begins).removesuffix(ends) for name in names}
+            found = nsmallest(limit, {*found, *(key for key in keys if key > after)})
+        return tuple(found)
 
     async def check(self) -> tuple[Fact, ...]:
         """Look at all that a manager is going to rely on, for people."""
 
         async def look() -> tuple[Fact, ...]:
-            client = self._client()
-            before = time.time()
-            seconds, micros = await client.time()
-            skew = seconds + micros / _MICRO - (before + time.time()) / 2
-            return (*_facts(await client.info()), clock_fact(skew))
+            before = _WALL()
+            seconds, microseconds = await home.client.time()
+            skew = seconds + microseconds / MICROSECONDS - (before + _WALL()) / 2
+            return (*await facts_of(home.client, rotating=self._allow_rotating), clock_fact(skew))
 
-        found = await _asked(look())
+        async def write() -> StoreError | None:
+            names, lease = self._names(_NOBODY), (0, "check", MICROSECONDS, 0)
+            for script, given in ((BEGIN, lease), (RELEASE, ("check", 0))):
+                answer = await home.run(script, names, _NOBODY, *given)
+                if isinstance(answer, StoreError):
+                    return answer
+            return None
+
+        home = self._at_home()
+        found = await home.see_through(look)
         if isinstance(found, StoreError):
             return (Fact(what="answers", ok=False, told=str(found)),)
-        failure = await self._run("release", "", "nobody", 0)
-        written = not isinstance(failure, StoreError)
-        return (*found, Fact(what="can be written", ok=written, told="a script ran" if written else str(failure)))
+        failure = await home.see_through(write)
+        return (*found, Fact(what="can be written", ok=failure is None, told=str(failure or "a lease, and given back")))
 
-    # Errors are returned: the frames below hold secrets, and a traceback shows frames.
+    async def _run(
+        self,
+        script: Script,
+        key: str,
+        arguments: Callable[[], tuple[str | float, ...]],
+        read: Callable[[Answer], _T],
+    ) -> _T:
+        """Run a script; its arguments are made where no frame is that raises, because they may be secret."""
+        home = self._at_home()
 
-    async def _peek(self, key: str) -> Reading | StoreError:
-        seen = await self._run("peek", key)
-        return seen if isinstance(seen, StoreError) else _reading(seen, key)
+        async def work() -> _T | StoreError:
+            answer = await home.run(script, self._names(key), key, *arguments())
+            return answer if isinstance(answer, StoreError) else read(answer)
 
-    async def _commit(self, key: str, sent: int, record: Record) -> bool | StoreError:
-        token = record.token
-        if token is not None and token.refresh_token is not None and not self._allow_rotating:
-            return StoreError(f"a refresh token is not kept here: {_RISK}", transient=False)
-        return _done(
-            await self._run(
-                "commit",
-                key,
-                sent,
-                record.generation,
-                key,
-                round(record.issued_at * _MICRO),
-                round(record.expires_at * _MICRO),
-                record.cause or "",
-                "" if token is None else f"{record.generation}\n{token_to_text(token)}",
-                int(token is not None and token.refresh_token is not None),
-            )
-        )
+        return await self._ask(work)
 
-    async def _run(self, script: str, key: str, *arguments: str | int) -> Any:  # noqa: ANN401 -- a reply, or the error
-        state = f"{self._prefix}:{{{key}}}"
-        return await _asked(self._opened().scripts[script](keys=[state, f"{state}:token"], args=arguments))
+    async def _ask(self, work: Work[_T]) -> _T:
+        outcome = await self._at_home().see_through(work)
+        if isinstance(outcome, StoreError):
+            raise outcome  # here, where no frame has a secret
+        return outcome
 
-    async def _poll(self, key: str, generation: int) -> None:
-        first = now = await self.peek(key)
-        while now.generation == generation and (now.lease_left > 0) == (first.lease_left > 0):
-            await anyio.sleep(_LOOKS_EVERY)
-            now = await self.peek(key)
+    def _names(self, key: str) -> tuple[str, str]:
+        """Return what the hash and the token of a key are called."""
+        name = f"{self._prefix}:{{{key}}}"
+        return name, f"{name}:token"
 
-    async def _listen(self, key: str, generation: int) -> None:
-        async with self._client().pubsub() as channel:
-            failure = await _asked(channel.subscribe(f"{self._prefix}:{{{key}}}:changed"))
-            if isinstance(failure, StoreError):
-                raise failure
-            while (await self.peek(key)).generation == generation:
-                message = await _asked(channel.get_message(ignore_subscribe_messages=True, timeout=_ANSWER_TIMEOUT))
-                if isinstance(message, StoreError):
-                    raise message
-                if message is not None:
-                    return
-
-    def _client(self) -> "redis.asyncio.Redis":
-        return self._opened().client
-
-    def _opened(self) -> "_Home":
+    def _at_home(self) -> Home:
         if self._users == 0:
             raise MisuseError("the store is not open: use async with")
         if self._home is None:
-            self._home = _Home(self._url)
+            self._home = Home(self._address, prefix=self._prefix)
         if self._home.loop is not asyncio.get_running_loop() or self._home.pid != os.getpid():
             raise MisuseError("the store is in use on another event loop or in another process: make one for each")
         return self._home
 
 
-class _Home:
-    """A client and its scripts, of one event loop and one process."""
-
-    def __init__(self, url: str) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.pid = os.getpid()
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            socket_connect_timeout=_CONNECT_TIMEOUT,
-            socket_timeout=_ANSWER_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),  # by default a server that is down costs seconds for each call
-            max_connections=_MOST_CONNECTIONS,
-            timeout=_ANSWER_TIMEOUT,
-            **_ANONYMOUS,
-        )
-        self.client = redis.asyncio.Redis.from_pool(pool)
-        sources = {
-            "peek": _PEEK,
-            "begin": _BEGIN,
-            "commit": _COMMIT,
-            "condemn": _CONDEMN,
-            "release": _RELEASE,
-            "forget": _FORGET,
-        }
-        self.scripts = {name: self.client.register_script(_PRELUDE + source) for name, source in sources.items()}
-
-
-async def _asked(question: Awaitable[_T]) -> _T | StoreError:
-    try:
-        return await question
-    except (RedisError, OSError, TimeoutError) as foreign:  # its text may show what was sent
-        name = type(foreign).__name__
-    return StoreError(f"Redis failed: {name}")
-
-
-def _reading(seen: list[Any], key: str, *, reader: str = "") -> Reading | StoreError:
-    now, fields, text = seen
-    state: Mapping[str, str] = dict(zip(fields[::2], fields[1::2], strict=True))
-    try:
-        row = _row(state, text, key)
-    except (ValueError, KeyError):
-        return damaged()
-    return row if isinstance(row, StoreError) else rows.read(row, int(now) / _MICRO, reader=reader)
-
-
-def _row(state: Mapping[str, str], text: str | None, key: str) -> Row | StoreError:
-    record = None
-    if "generation" in state:
-        if state["format"] != str(FORMAT):
-            return unknown_format(state["format"])
-        if state["key"] != key:
-            return StoreError("Redis answered with another record than was asked for", transient=False)
-        generation, _, written = (text or "").partition("\n")
-        if text is None:  # there was none, or it has expired
-            token: Token | StoreError | None = None
-        else:
-            token = token_from_text(written) if generation == state["generation"] else damaged()
-        if isinstance(token, StoreError):
-            return token
-        record = Record(
-            generation=int(state["generation"]),
-            token=token,
-            issued_at=int(state["issued_at"]) / _MICRO,
-            expires_at=int(state["expires_at"]) / _MICRO,
-            cause=state.get("cause"),
-        )
-    intents = (
-        (name.removeprefix(_INTENT), *value.split(":")) for name, value in state.items() if name.startswith(_INTENT)
-    )
-    return Row(
-        record=record,
-        holder=state.get("holder", ""),
-        leased_until=int(state.get("leased_until", "0")) / _MICRO,
-        intents=tuple(
-            Intent(holder=holder, generation=int(generation), since=int(since) / _MICRO)
-            for holder, generation, since in intents
-        ),
-    )
-
-
-def _done(answer: int | StoreError) -> bool | StoreError:
-    if isinstance(answer, StoreError):
-        return answer
-    return damaged() if answer == _UNREADABLE else answer == 1
-
-
-def _or_raise(outcome: _T | StoreError) -> _T:
-    if isinstance(outcome, StoreError):
-        raise outcome
-    return outcome
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None and parts.username is None and not parts.query:
-        return url
-    return f"{parts.scheme}://...@{parts.hostname or ''}{parts.path}"
-
-
-def _facts(info: Mapping[str, Any]) -> tuple[Fact, ...]:
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    version = info.get("valkey_version", info.get("redis_version", "of an unknown version"))
-    policy, role = info.get("maxmemory_policy", "unknown"), info.get("role", "unknown")
-    to_disk = str(info.get("aof_enabled")) == "1"
-    return (
-        Fact(what="answers", ok=True, told=f"{name} {version}"),
-        Fact(
-            what="keeps what has no TTL",
-            ok=not str(policy).startswith("allkeys"),
-            told=f"maxmemory-policy {policy}",
-        ),
-        Fact(what="takes writes", ok=role == "master", told=f"its role is {role}"),
-        Fact(
-            what="writes to disk",
-            ok=True,
-            told="appendonly yes" if to_disk else "appendonly no: an app's tokens are minted again after a restart",
-        ),
-    )
+def _is_done(answer: Answer) -> bool:
+    return answer.done
