@@ -2,12 +2,14 @@
 
 import asyncio
 import copy
+import dataclasses
 
 import pytest
 
 from tests.engine.world import QUIET, FaultyStore, World
-from zoom_async_auth import StoreError, TokenManager
-from zoom_async_auth.events import GrantDied, StoreWentBack
+from zoom_async_auth import AuthorizationRequiredError, StoreError, TokenManager
+from zoom_async_auth.events import GrantDied, LateTokenDropped, StoreWentBack
+from zoom_async_auth.stores.base import Reading
 from zoom_async_auth.stores.memory import MemoryStore
 
 LIFE = 3600.0
@@ -108,3 +110,93 @@ async def test_an_app_goes_on_with_what_is_there(world: World) -> None:
 
     assert world.zoom.token_requests == 3
     assert not world.seen(StoreWentBack)
+
+
+async def test_an_authorization_after_the_store_went_back_is_not_overwritten(world: World) -> None:
+    """Its generation is older than what somebody remembers, and it is the later one."""
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as one:
+        backup = await _two_lives(one, world, store)
+        await asyncio.sleep(2.0)
+        await one.renew()
+        _restore(store, backup)
+        async with world.personal(store=store, policy=QUIET) as other:
+            fresh = await other.authorize(world.consent())
+            await asyncio.sleep(1.5 * LIFE)
+            assert world.is_good(await one.bearer())
+            assert world.is_good(await other.bearer())
+            assert await one.bearer() == await other.bearer() != fresh.access_token
+
+    assert not world.seen(GrantDied)
+    assert not world.seen(StoreWentBack)
+
+
+async def test_a_revocation_after_the_store_went_back_counts(world: World) -> None:
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as one:
+        backup = await _two_lives(one, world, store)
+        await asyncio.sleep(2.0)
+        await one.renew()
+        _restore(store, backup)
+        async with world.personal(store=store) as other:
+            await other.revoke()
+        await asyncio.sleep(LIFE)
+        with pytest.raises(AuthorizationRequiredError):
+            await one.bearer()
+
+    assert not world.seen(StoreWentBack)
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+async def test_a_store_that_went_back_while_a_renewal_was_on_its_way_gets_the_new_token(
+    world: World, *, emptied: bool
+) -> None:
+    """F69: its commit finds an older generation than the one that was sent, and the only live token in hand."""
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as manager:
+        backup = await _two_lives(manager, world, store)
+        world.wire.held_after = asyncio.Event()
+        await asyncio.sleep(2.0)
+        renewal = asyncio.create_task(manager.renew())
+        await asyncio.sleep(0.5)
+        _restore(store, {} if emptied else backup)
+        world.wire.held_after.set()
+        token = await renewal
+        async with world.personal(store=store) as successor:
+            assert await successor.bearer() == token.access_token
+            await asyncio.sleep(LIFE)
+            assert world.is_good(await successor.bearer())
+
+    assert not world.seen(GrantDied)
+    assert not world.seen(LateTokenDropped)
+
+
+async def test_a_peek_that_lags_is_no_store_that_went_back(world: World) -> None:
+    """B's commit is refused, because somebody authorized anew through A; what B looks at then must not lag."""
+    store = world.store()
+    async with world.personal(store=store, policy=QUIET) as a:
+        await a.authorize(world.consent())
+        async with world.personal(store=LaggingStore(store), policy=QUIET) as b:
+            await b.bearer()
+            await asyncio.sleep(2.0)
+            await b.renew()
+            await asyncio.sleep(2.0)
+            release = world.wire.held_after = asyncio.Event()
+            late = asyncio.create_task(b.renew())
+            await asyncio.sleep(0.5)
+            world.wire.held_after = None
+            fresh = await a.authorize(world.consent())
+            release.set()
+            assert await late == fresh
+
+    assert len(world.seen(LateTokenDropped)) == 1
+    assert not world.seen(StoreWentBack)
+
+
+class LaggingStore(FaultyStore):
+    """A store whose peek shows what there was at first."""
+
+    async def peek(self, key: str) -> Reading:
+        if not hasattr(self, "_first"):
+            self._first = await super().peek(key)
+        return dataclasses.replace(self._first, now=(await super().peek(key)).now)

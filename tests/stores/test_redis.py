@@ -21,8 +21,8 @@ from zoom_async_auth.identity import namespace_of
 from zoom_async_auth.stores.base import Begun, Intent, Reading, Record
 from zoom_async_auth.stores.records import FORMAT
 from zoom_async_auth.stores.redis import RedisStore
-from zoom_async_auth.stores.redis_address import parsed
-from zoom_async_auth.stores.redis_scripts import PEEK
+from zoom_async_auth.stores.redis.address import parsed
+from zoom_async_auth.stores.redis.scripts import PEEK
 from zoom_async_auth.testing import STORE_PROMISES, MemoryTransport, StorePromise
 
 ONE_LOOP = pytest.mark.asyncio(loop_factories=["plain"])
@@ -325,7 +325,6 @@ async def test_f69_a_lost_lease_and_the_first_to_begin_is_the_last_to_commit(own
     assert world.zoom.stats["refresh_token"] == {"ok": 1, "invalid_grant": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="a renewal whose generation the store has lost drops what it got")
 @ONE_LOOP
 async def test_f69_a_server_that_lost_everything_during_a_renewal_gets_the_new_token(own: RedisServer) -> None:
     """Interleaving: A is on the wire, the server is emptied, A commits on a generation that is not there."""

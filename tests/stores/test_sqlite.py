@@ -17,8 +17,8 @@ import pytest
 
 from zoom_async_auth import StoreError, Token
 from zoom_async_auth.stores.base import Begun, Record
-from zoom_async_auth.stores.private_file import make_private
 from zoom_async_auth.stores.sql import SQLStore
+from zoom_async_auth.stores.sql.private_file import make_private
 
 ONE_LOOP = pytest.mark.asyncio(loop_factories=["plain"])
 

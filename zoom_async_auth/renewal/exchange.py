@@ -139,7 +139,7 @@ class Exchange:
             generation = seen.reading.generation
             if ours is not None and generation < ours.generation and not authoritative:
                 generation = ours.generation  # it lags
-            elif ours is not None and generation < ours.generation and self._app_grant is None:
+            elif ours is not None and self._went_back(seen, ours):
                 if (failure := await self._put_back(seen, ours)) is not None:
                     return failure
                 generation = ours.generation
@@ -296,7 +296,7 @@ class Exchange:
         if isinstance(condemned, StoreError):
             return condemned
         if not condemned:
-            return await self._ledger.peek()  # somebody else had the next token, and was late with it
+            return await self._ledger.look()  # somebody else had the next token, and was late with it
         lost = self._doubtful == generation or self._ledger.was_foreign(seen)
         self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
         return error
@@ -311,8 +311,8 @@ class Exchange:
         pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record)
         stored, record = await self._keeper.keep(pending, record)
         if stored is False:
-            await self._keeper.drop(sent, token)
-            return await self._ledger.peek()
+            await self._keeper.drop(token)
+            return await self._ledger.look()
         self._took_effect(held)
         self._announce(events.TokenRenewed(key=self.key, generation=held.generation, expires_in=token.expires_in))
         return held
@@ -323,8 +323,8 @@ class Exchange:
         pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=True)
         stored, record = await self._keeper.keep(pending, record)
         if stored is False:
-            await self._keeper.drop(sent, token)
-            later = await self._ledger.peek()
+            await self._keeper.drop(token)
+            later = await self._ledger.look()
             held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
             return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
         held = self._arrived(token, sent_at, generation=record.generation)
@@ -389,8 +389,16 @@ class Exchange:
             return held
         if held.token.access_token == ours.token.access_token:
             return None
-        lives_longer = self._app_grant is not None and (not trusted or held.expires_at > ours.expires_at)
-        return held if held.generation > ours.generation or lives_longer else None
+        if self._app_grant is not None:
+            better = held.generation > ours.generation or not trusted or held.expires_at > ours.expires_at
+        else:  # generations begin anew when somebody authorizes after the store went back
+            better = held.generation > ours.generation or seen.is_later(ours.issued_at)
+        return held if better else None
+
+    def _went_back(self, seen: Look, ours: Held) -> bool:
+        """Tell whether a person's token in the store is one that ours came after."""
+        older = seen.reading.generation < ours.generation
+        return self._app_grant is None and older and not seen.is_later(ours.issued_at)
 
     def _adopt(self, held: Held) -> Held:
         left = held.expires_at - self._means.now()

@@ -21,6 +21,11 @@ class Held:
     withheld_at: float
     expires_at: float
 
+    @property
+    def issued_at(self) -> float:
+        """When it was asked for."""
+        return self.expires_at - self.token.expires_in
+
 
 @secretive
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What becomes of a token that has arrived: it is stored, or kept in memory until it can be, or dropped.
 
 the generation that was sent is still there       stored
+an older one is there                             stored: a backup was restored, or a write was lost
 the same token is there already                   stored: only the store's answer was lost
 another one is there, and ours is a renewal       dropped: an authorization, or a revocation, outranks it
 another one is there, and ours is authorized      stored over it, unless the other one was asked for later
@@ -8,7 +9,7 @@ the store fails                                   pending: served, and tried aga
 
 And later, of a token that was stored:
 
-the store has an older one                        put back: a backup was restored, or an acknowledged write was lost
+the store has an older one                        put back
 """
 
 import asyncio
@@ -109,7 +110,7 @@ class Keeper:
         if stored:
             self._announce(events.CommitRecovered(key=self._key, generation=record.generation))
         elif not self._offers:
-            await self.drop(pending.sent, pending.token)
+            await self.drop(pending.token)
             return False
         return True
 
@@ -119,13 +120,13 @@ class Keeper:
         self._announce(events.StoreWentBack(key=self._key, generation=generation, newest=ours.generation))
         if ours.token.refresh_token is None:
             return _WENT_BACK.copy()
-        sent_at = ours.expires_at - ours.token.expires_in
-        stored = await self._ledger.commit(generation, seen.record_of(ours.token, sent_at, generation=ours.generation))
+        record = seen.record_of(ours.token, ours.issued_at, generation=ours.generation)
+        stored = await self._ledger.commit(generation, record)
         return stored if isinstance(stored, StoreError) else None  # False: somebody was faster
 
-    async def drop(self, sent: int, token: Token) -> None:
+    async def drop(self, token: Token) -> None:
         """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
-        seen = await self._ledger.begin(sent)
+        seen = await self._ledger.look()
         forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
         revoked = False
         if forgotten:
@@ -138,17 +139,22 @@ class Keeper:
         A new authorization kills all earlier tokens at Zoom, so it outranks what was sent before it, also if that was
         stored in between.
         """
+        sent = record.generation - 1
         for _ in range(ROUNDS):
-            stored = await self._ledger.commit(record.generation - 1, record)
+            stored = await self._ledger.commit(sent, record)
             if stored is not False:
                 return stored, record
-            seen = await self._ledger.begin(record.generation - 1)
+            seen = await self._ledger.look()
             if isinstance(seen, StoreError):
                 return seen, record
             kept = seen.reading.record
             if kept is not None and kept.token == record.token:
                 return True, kept  # it had worked before, and its answer was lost
-            if not authorized or (kept is not None and kept.issued_at > record.issued_at):
+            if kept is not None and kept.issued_at > record.issued_at:
                 return False, record
-            record = replace(record, generation=seen.reading.generation + 1)
+            if authorized:
+                record = replace(record, generation=max(seen.reading.generation, sent) + 1)
+            elif seen.reading.generation >= sent:
+                return False, record
+            sent = seen.reading.generation  # for a renewal: the store went back while it was on its way
         return UNSTEADY.copy(), record

@@ -16,6 +16,8 @@ from zoom_async_auth.stores.base import Begun, Reading, Record, Store
 
 _T = TypeVar("_T")
 
+_NO_GENERATION = -1
+
 
 @secretive
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,11 @@ class Look:
     def in_store_time(self, local: float) -> float:
         """Return the store's time at a moment of our clock; too early rather than too late."""
         return self.reading.now + (local - self.after)
+
+    def is_later(self, issued: float) -> bool:
+        """Tell whether what was found is of a later time than a token that was asked for at that moment of ours."""
+        record = self.reading.record
+        return record is not None and record.issued_at > self.in_store_time(issued)
 
     def busy(self, seconds: float) -> "Look":
         """Return the same look, as if somebody else had the lease."""
@@ -77,6 +84,10 @@ class Ledger:
         before = self._now()
         reading = await self._ask(lambda: self._store.peek(self._key))
         return reading if isinstance(reading, StoreError) else self._look(reading, before)
+
+    async def look(self) -> Look | StoreError:
+        """Look with authority, and take nothing: no record has the generation that is asked for."""
+        return await self.begin(_NO_GENERATION)
 
     async def begin(self, generation: int, *, supersede: bool = False) -> Look | StoreError:
         """Take the lease and write the intent, if the record still has `generation`; look, in any case."""

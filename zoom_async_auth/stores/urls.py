@@ -14,6 +14,7 @@ _HOMES = {
     "rediss": ("redis", "RedisStore", "redis"),
     "unix": ("redis", "RedisStore", "redis"),
     "valkey": ("redis", "RedisStore", "redis"),
+    "valkeys": ("redis", "RedisStore", "redis"),
 }
 
 

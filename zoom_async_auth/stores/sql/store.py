@@ -19,23 +19,20 @@ from zoom_async_auth.errors import MisuseError, StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.facts import Fact, clock_fact
 from zoom_async_auth.stores.row import Row
-from zoom_async_auth.stores.sql_check import Fact, clock_fact, facts_of
-from zoom_async_auth.stores.sql_engine import now_of, parsed
-from zoom_async_auth.stores.sql_home import Home, Work
-from zoom_async_auth.stores.sql_table import (
+from zoom_async_auth.stores.sql.check import facts_of
+from zoom_async_auth.stores.sql.engine import now_of, parsed
+from zoom_async_auth.stores.sql.home import Home, Work
+from zoom_async_auth.stores.sql.table import (
     EMPTY,
-    ddl,
     generation_of,
     lease_values,
-    metadata,
     released_values,
     row_of,
     row_values,
     tokens,
 )
-
-__all__ = ["Fact", "SQLStore", "ddl", "metadata", "tokens"]
 
 _T = TypeVar("_T")
 _Values = Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""What a Redis server does with one key, in Lua: the functions of `row.py`, each in one step of the server's.
+"""What a Redis server does with one key, in Lua: the functions of `stores/row.py`, each in one step of the server's.
 
 Of each key there are a hash, which stays, and its token, which vanishes when it expires if another one can be had for
 the asking. Times of the lease and of intents are whole microseconds: Lua reckons with them exactly.

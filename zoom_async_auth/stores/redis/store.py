@@ -1,6 +1,6 @@
 """A store on a Redis or Valkey server: for tokens that can be had again, for leases, and to wake who waits for them.
 
-A change is one script, which the server runs in one step: `redis_scripts.py`.
+A change is one script, which the server runs in one step: `scripts.py`.
 """
 
 import asyncio
@@ -19,14 +19,12 @@ from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.facts import Fact, clock_fact
-from zoom_async_auth.stores.redis_address import parsed
-from zoom_async_auth.stores.redis_bell import escaped
-from zoom_async_auth.stores.redis_check import facts_of
-from zoom_async_auth.stores.redis_home import Home, Work
-from zoom_async_auth.stores.redis_row import MICROSECONDS, Answer, commit_arguments
-from zoom_async_auth.stores.redis_scripts import BEGIN, COMMIT, CONDEMN, FORGET, PEEK, RELEASE, Script
-
-__all__ = ["Fact", "RedisStore"]
+from zoom_async_auth.stores.redis.address import parsed
+from zoom_async_auth.stores.redis.bell import escaped
+from zoom_async_auth.stores.redis.check import facts_of
+from zoom_async_auth.stores.redis.home import Home, Work
+from zoom_async_auth.stores.redis.row import MICROSECONDS, Answer, commit_arguments
+from zoom_async_auth.stores.redis.scripts import BEGIN, COMMIT, CONDEMN, FORGET, PEEK, RELEASE, Script
 
 _T = TypeVar("_T")
 

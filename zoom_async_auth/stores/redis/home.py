@@ -18,10 +18,10 @@ from redis.exceptions import TimeoutError as NoAnswerError
 
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.stores.records import FORMAT
-from zoom_async_auth.stores.redis_address import Address
-from zoom_async_auth.stores.redis_bell import Bell
-from zoom_async_auth.stores.redis_row import Answer, answer_of
-from zoom_async_auth.stores.redis_scripts import Script
+from zoom_async_auth.stores.redis.address import Address
+from zoom_async_auth.stores.redis.bell import Bell
+from zoom_async_auth.stores.redis.row import Answer, answer_of
+from zoom_async_auth.stores.redis.scripts import Script
 
 _T = TypeVar("_T")
 Work: TypeAlias = Callable[[], Awaitable[_T | StoreError]]

@@ -1,31 +1,15 @@
 """What can be told about a database that is to keep tokens."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from zoom_async_auth.stores.sql_table import tokens
+from zoom_async_auth.stores.facts import Fact
+from zoom_async_auth.stores.sql.table import tokens
 
-_LARGEST_SKEW: Final = 5.0
 _ENOUGH: Final = 2
 """PRAGMA synchronous: 2 is FULL, 3 is EXTRA."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """One thing that `SQLStore.check` found out.
-
-    Attributes:
-        what: What was looked at.
-        ok: Whether it is as it should be.
-        told: What was found, for people.
-    """
-
-    what: str
-    ok: bool
-    told: str
 
 
 async def facts_of(connection: AsyncConnection) -> tuple[Fact, ...]:
@@ -35,15 +19,6 @@ async def facts_of(connection: AsyncConnection) -> tuple[Fact, ...]:
         Fact(what="answers", ok=True, told=f"{connection.dialect.name} {version}"),
         Fact(what="has the table", ok=True, told=tokens.name),
         await (_durable_file if connection.dialect.name == "sqlite" else _durable_server)(connection),
-    )
-
-
-def clock_fact(skew: float) -> Fact:
-    """Return what the difference of the database's clock to ours, in seconds, means."""
-    return Fact(
-        what="agrees on the time",
-        ok=abs(skew) <= _LARGEST_SKEW,
-        told=f"its clock is {abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} this host's",
     )
 
 

@@ -12,9 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoom_async_auth.errors import StoreError
-from zoom_async_auth.stores.private_file import make_private
-from zoom_async_auth.stores.sql_engine import PATIENCE, file_of, make_engine, to_write
-from zoom_async_auth.stores.sql_table import metadata, tokens
+from zoom_async_auth.stores.sql.engine import PATIENCE, file_of, make_engine, to_write
+from zoom_async_auth.stores.sql.private_file import make_private
+from zoom_async_auth.stores.sql.table import metadata, tokens
 
 _T = TypeVar("_T")
 Work: TypeAlias = Callable[[AsyncConnection], Awaitable[_T | StoreError]]
