@@ -292,7 +292,9 @@ async def test_a_long_commit_outlasts_the_patience_of_callers_and_is_not_cancell
         assert world.is_good(await manager.bearer())
 
     assert world.zoom.token_requests == 1
+    assert store.calls.count("commit") == 1
     assert not world.seen(CommitFailed)
+    assert not world.seen(CommitRecovered)
 
 
 def _app(world: World) -> Any:

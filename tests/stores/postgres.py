@@ -4,22 +4,16 @@ All methods block: call them from synchronous code, or by `asyncio.to_thread`.
 """
 
 import atexit
-import contextlib
 import functools
 import itertools
-import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-import psutil  # type: ignore[import-untyped]  # it comes with the wheel of PostgreSQL
+from tests.stores.server import UNPRIVILEGED, ServerProcess
 
 PASSWORD = "password-of-the-database"
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -36,74 +30,11 @@ def postgres() -> "Postgres":
     return server
 
 
-class _Process:
-    """A server in a process group of its own. It does not run as root: neither of the two wants to."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="zoom-async-auth-"))
-        self.port = _free_port()
-        self._user = "nobody" if os.geteuid() == 0 else None
-        if self._user is not None:
-            entry = pwd.getpwnam(self._user)
-            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def pause(self) -> None:
-        """Freeze all its processes: connections are taken by the kernel, and nothing is answered."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End all its processes at once."""
-        self._end(signal.SIGKILL)
-
-    def remove(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _start(self, *command: str | Path) -> None:
-        if self._process is None:
-            with (self.folder / "log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    command, cwd=self.folder, stdout=log, stderr=log, user=self._user, start_new_session=True
-                )
-        give_up = time.monotonic() + 15
-        while not self._answers():
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < give_up, "it does not answer"
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self.resume()
-            if how == signal.SIGKILL:
-                self._signal(how)
-            else:
-                self._process.send_signal(how)  # it tells its children
-            self._process.wait(timeout=15)
-            self._process = None
-
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the server and its children: those of PostgreSQL are in groups of their own."""
-        assert self._process is not None
-        server = psutil.Process(self._process.pid)
-        for process in (server, *server.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-
-
-class Postgres(_Process):
+class Postgres(ServerProcess):
     """A server with data of its own. It keeps its port and its data from one start to the next."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(user=UNPRIVILEGED)
         self._programs = self._reachable_programs()
         password = self.folder / "password"
         password.write_text(PASSWORD)
@@ -170,14 +101,14 @@ class Postgres(_Process):
         return package / programs
 
 
-class PgBouncer(_Process):
+class PgBouncer(ServerProcess):
     """In front of a server, in transaction mode, with so few connections to it that all are shared.
 
     Use as `with PgBouncer(postgres()) as bouncer: bouncer.url_of(url)`.
     """
 
     def __init__(self, server: Postgres, *, connections: int = 2) -> None:
-        super().__init__()
+        super().__init__(user=UNPRIVILEGED)
         (self.folder / "users").write_text(f'"tester" "{PASSWORD}"\n')
         (self.folder / "settings").write_text(
             f"""
@@ -206,9 +137,3 @@ class PgBouncer(_Process):
 
     def __exit__(self, *_: object) -> None:
         self.remove()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

