@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 
 import aiohttp
@@ -23,7 +23,7 @@ UNAUTHORIZED = 401
 
 @dataclass
 class Report:
-    """What a process saw after its first token."""
+    """What a process saw while it counted."""
 
     calls: int = 0
     waited: int = 0
@@ -33,7 +33,7 @@ class Report:
 
 
 def member(place: Place, app: App, pipe: Connection) -> None:
-    """Serve many callers until told to stop."""
+    """Serve many callers; when told so, count what they see, and when told again, report it and stop."""
     asyncio.run(_member(place, app, pipe))
 
 
@@ -44,12 +44,20 @@ async def _member(place: Place, app: App, pipe: Connection) -> None:
         pipe.send("ready")
         tasks = [_often(PAUSE, lambda: _call(manager, report)) for _ in range(CALLERS)]
         tasks.append(_often(LOOKS, lambda: _look(manager, session, app, report)))
-        while not pipe.poll():  # noqa: ASYNC110 -- a pipe is no event
-            await asyncio.sleep(LOOKS)
+        await _told(pipe)
+        for name, zero in asdict(Report()).items():
+            setattr(report, name, zero)
+        await _told(pipe)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
     pipe.send(report)
+
+
+async def _told(pipe: Connection) -> None:
+    while not pipe.poll():  # noqa: ASYNC110 -- a pipe is no event
+        await asyncio.sleep(LOOKS)
+    pipe.recv()
 
 
 def _often(pause: float, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
