@@ -22,6 +22,8 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 TESTS = Path(__file__).parent
 VIRTUAL = (TESTS / "engine", TESTS / "simulation")
 """Everything in there runs in virtual time."""
+STORES = TESTS / "stores"
+"""Databases take their time: the loops that programs choose between are enough."""
 
 
 def _eager(factory: LoopFactory) -> LoopFactory:
@@ -45,6 +47,8 @@ def _debugging(factory: LoopFactory) -> LoopFactory:
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
     """Run each test on the loops that matter to it: engines in virtual time, what touches a socket on real ones."""
     del config
+    if item.path.is_relative_to(STORES):
+        return {"plain": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     plain: LoopFactory = VirtualTimeLoop if any(map(item.path.is_relative_to, VIRTUAL)) else asyncio.new_event_loop
     loops = {"plain": plain, "debug": _debugging(plain)}
     if sys.version_info >= (3, 12):

@@ -36,7 +36,13 @@ def test_a_tokens_life_is_counted_from_before_its_request(luck: float, stale_at:
 def test_a_stored_token_has_on_our_clock_what_it_has_left_on_the_stores(luck: float, stale_at: float) -> None:
     """No two hosts need agree on the time (F37)."""
     assert seen(1000.0, luck=luck) == Held(
-        token=TOKEN, generation=7, arrived_at=0.0, stale_at=stale_at, withheld_at=3590.0, expires_at=3600.0
+        token=TOKEN,
+        generation=7,
+        arrived_at=0.0,
+        stale_at=stale_at,
+        withheld_at=3590.0,
+        expires_at=3600.0,
+        issued_at=ISSUED,
     )
 
 

@@ -307,7 +307,7 @@ class Exchange:
             token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
         sent = seen.reading.generation
         record = seen.record_of(token, sent_at, generation=sent + 1)
-        held = self._arrived(token, sent_at, generation=sent + 1)
+        held = replace(self._arrived(token, sent_at, generation=sent + 1), issued_at=record.issued_at)
         pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record)
         stored, record = await self._keeper.keep(pending, record)
         if stored is False:
@@ -327,7 +327,7 @@ class Exchange:
             later = await self._ledger.look()
             held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
             return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
-        held = self._arrived(token, sent_at, generation=record.generation)
+        held = replace(self._arrived(token, sent_at, generation=record.generation), issued_at=record.issued_at)
         self._took_effect(held)
         self._announce(events.Authorized(key=self.key, generation=held.generation))
         return held
@@ -392,13 +392,13 @@ class Exchange:
         if self._app_grant is not None:
             better = held.generation > ours.generation or not trusted or held.expires_at > ours.expires_at
         else:  # generations begin anew when somebody authorizes after the store went back
-            better = held.generation > ours.generation or seen.is_later(ours.issued_at)
+            better = held.generation > ours.generation or _is_later(seen, ours)
         return held if better else None
 
     def _went_back(self, seen: Look, ours: Held) -> bool:
         """Tell whether a person's token in the store is one that ours came after."""
         older = seen.reading.generation < ours.generation
-        return self._app_grant is None and older and not seen.is_later(ours.issued_at)
+        return self._app_grant is None and older and not _is_later(seen, ours)
 
     def _adopt(self, held: Held) -> Held:
         left = held.expires_at - self._means.now()
@@ -455,6 +455,12 @@ class Exchange:
 
     def _announce(self, event: events.Event) -> None:
         self._means.announce(event)
+
+
+def _is_later(seen: Look, ours: Held) -> bool:
+    """Tell whether what was found was asked for later than ours, by the store's clock."""
+    record = seen.reading.record
+    return record is not None and record.issued_at > ours.issued_at
 
 
 def _imported(stored: StoredToken, *, wall: float) -> Token:

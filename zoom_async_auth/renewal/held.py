@@ -12,7 +12,11 @@ from zoom_async_auth.stores.base import Record
 @secretive
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """One token. All times are moments of the manager's clock, in seconds; never compared with another host's."""
+    """One token. Its times are moments of the manager's clock, in seconds; never compared with another host's.
+
+    Attributes:
+        issued_at: The exception: when it was asked for, by the store's clock. Minus infinity: the store does not know.
+    """
 
     token: Token
     generation: int
@@ -20,11 +24,7 @@ class Held:
     stale_at: float
     withheld_at: float
     expires_at: float
-
-    @property
-    def issued_at(self) -> float:
-        """When it was asked for."""
-        return self.expires_at - self.token.expires_in
+    issued_at: float = -math.inf
 
 
 @secretive
@@ -78,4 +78,5 @@ def found(record: Record, *, seen: Moment, policy: RenewalPolicy, luck: float) -
         stale_at=expires_at - (lifetime - policy.stale_at(lifetime, luck)),
         withheld_at=expires_at - (lifetime - policy.withheld_at(lifetime)),
         expires_at=expires_at,
+        issued_at=record.issued_at,
     )

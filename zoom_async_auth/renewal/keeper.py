@@ -120,7 +120,12 @@ class Keeper:
         self._announce(events.StoreWentBack(key=self._key, generation=generation, newest=ours.generation))
         if ours.token.refresh_token is None:
             return _WENT_BACK.copy()
-        record = seen.record_of(ours.token, ours.issued_at, generation=ours.generation)
+        record = Record(
+            generation=ours.generation,
+            token=ours.token,
+            issued_at=ours.issued_at,
+            expires_at=ours.issued_at + ours.token.expires_in,
+        )
         stored = await self._ledger.commit(generation, record)
         return stored if isinstance(stored, StoreError) else None  # False: somebody was faster
 

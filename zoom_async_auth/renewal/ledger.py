@@ -47,11 +47,6 @@ class Look:
         """Return the store's time at a moment of our clock; too early rather than too late."""
         return self.reading.now + (local - self.after)
 
-    def is_later(self, issued: float) -> bool:
-        """Tell whether what was found is of a later time than a token that was asked for at that moment of ours."""
-        record = self.reading.record
-        return record is not None and record.issued_at > self.in_store_time(issued)
-
     def busy(self, seconds: float) -> "Look":
         """Return the same look, as if somebody else had the lease."""
         return replace(self, reading=replace(self.reading, lease_left=seconds), begun=False)

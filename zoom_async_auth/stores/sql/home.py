@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import anyio
 from sqlalchemy import URL, Connection, event, inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoom_async_auth.errors import StoreError
@@ -22,6 +22,10 @@ Work: TypeAlias = Callable[[AsyncConnection], Awaitable[_T | StoreError]]
 
 _FAREWELL: Final = 1.0
 """Seconds for a polite end of the connections."""
+
+_ATTEMPTS: Final = 20
+_UNTIL_THE_NEXT: Final = 0.05
+"""Seconds."""
 
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
@@ -89,9 +93,20 @@ class Home:
                 path = self._path
                 if refusal := await asyncio.to_thread(make_private, path, f"{path}-wal", f"{path}-shm"):
                     return refusal
-            failure = await self._table_made()
+            failure = await self._opened()
             self._ready = failure is None
             return failure
+
+    async def _opened(self) -> StoreError | None:
+        """Connect, and see that there is a table. The first to open a file changes its journal, alone."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._table_made()
+            except OperationalError as busy:  # SQLite's patience with locks does not reach that far
+                if getattr(busy.orig, "sqlite_errorname", None) != "SQLITE_BUSY":
+                    raise
+            await asyncio.sleep(_UNTIL_THE_NEXT)
+        return await self._table_made()
 
     async def _table_made(self) -> StoreError | None:
         async with self._engine.connect() as connection:
