@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 VIRTUAL = (TESTS / "engine", TESTS / "simulation")
 """Everything in there runs in virtual time."""
 STORES = TESTS / "stores"
-"""Databases take their time: the loops that programs choose between are enough."""
+"""Databases take their time: what all stores promise is tried on the loops that programs choose, the rest on one."""
 
 
 def _eager(factory: LoopFactory) -> LoopFactory:
@@ -48,7 +48,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     """Run each test on the loops that matter to it: engines in virtual time, what touches a socket on real ones."""
     del config
     if item.path.is_relative_to(STORES):
-        return {"plain": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+        promised = isinstance(item, pytest.Function) and "promise" in item.fixturenames
+        return {"plain": asyncio.new_event_loop} | ({"uvloop": uvloop.new_event_loop} if promised else {})
     plain: LoopFactory = VirtualTimeLoop if any(map(item.path.is_relative_to, VIRTUAL)) else asyncio.new_event_loop
     loops = {"plain": plain, "debug": _debugging(plain)}
     if sys.version_info >= (3, 12):

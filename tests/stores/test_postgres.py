@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.servers.peers import missing
 from tests.stores.postgres import PASSWORD, PGBOUNCER, PgBouncer, postgres
 from zoom_async_auth import StoreError, Token
 from zoom_async_auth.stores.base import Begun, Record
@@ -38,7 +39,7 @@ async def store(url: str) -> AsyncIterator[SQLStore]:
 @pytest.fixture(scope="module")
 def bouncer() -> Iterator[PgBouncer]:
     if PGBOUNCER is None:
-        pytest.skip("pgbouncer is not installed")
+        missing("pgbouncer")
     with PgBouncer(postgres()) as bouncer:
         yield bouncer
 
