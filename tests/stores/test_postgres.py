@@ -111,7 +111,7 @@ async def test_a_server_that_freezes_holds_nobody_up(store: SQLStore) -> None:
         assert loop.time() - started < 5.0
         assert [str(answer) for answer in answers] == ["the database gave no answer within 4.5 s: is it up?"] * 3
         async with asyncio.timeout(4.0):
-            await asyncio.wait(store._at_home()._tasks)  # the work itself has ended, too, and its connections
+            await asyncio.wait(store._door.home()._tasks)  # the work itself has ended, too, and its connections
         other = SQLStore(store._url.render_as_string(hide_password=False))
         async with other:
             with pytest.raises(StoreError):
@@ -183,8 +183,8 @@ async def test_a_commit_is_durable_also_where_the_database_was_set_to_less(url: 
         return [str((await connection.execute(text(f"SHOW {name}"))).scalar_one()) for name in names]
 
     async with SQLStore(url) as store:
-        writing = await store._at_home().see_through(settings, writes=True)
-        reading = await store._at_home().see_through(settings, writes=False)
+        writing = await store._door.home().see_through(settings, writes=True)
+        reading = await store._door.home().see_through(settings, writes=False)
 
     assert writing == ["on", "3500ms", "4500ms", "read committed"]
     assert reading == ["off", "0", "0", "read committed"]

@@ -469,7 +469,7 @@ async def test_s39_a_thousand_cancelled_calls_never_bring_the_value_of_another_k
 async def test_s39_work_that_is_cancelled_leaves_no_broken_connection(server: RedisServer) -> None:
     """Nobody does that but a loop that ends; the connections hold all the same."""
     async with store_on(server) as store:
-        await cancel_at_random(store, 300, lambda _: list(store._at_home()._tasks))
+        await cancel_at_random(store, 300, lambda _: list(store._door.home()._tasks))
 
 
 @ONE_LOOP
@@ -479,7 +479,7 @@ async def test_s39_the_answer_to_another_question_is_never_believed(own: RedisSe
         for name in (key, f"{key}/neighbour"):
             await store.commit(name, 0, a_record(1, name=name.replace("/", ".")), "one")
         await store.peek(key)  # so that the server knows the script
-        pool: Any = store._at_home()._pool
+        pool: Any = store._door.home()._pool
         connection = pool.get_available_connection()
         question = ("EVALSHA", PEEK.sha, 2, *store._names(f"{key}/neighbour"), 0, f"{key}/neighbour", FORMAT)
         await asyncio.to_thread(own.pause)
@@ -590,7 +590,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_frozen(own: RedisServe
             started = loop.time()
         assert loop.time() - started < 1.0
         async with store:
-            home = store._at_home()
+            home = store._door.home()
             late = asyncio.create_task(store.peek(key))
             await asyncio.sleep(0.1)
             started = loop.time()
@@ -659,7 +659,7 @@ async def test_hundreds_who_wait_share_one_subscription(own: RedisServer) -> Non
         assert await subscriptions(own) == 1
         assert len((await ask(own, "CLIENT", "LIST")).strip().splitlines()) <= 11  # ours, and this one
         await asyncio.gather(*waiting)
-        assert not store._at_home().bell._waiting
+        assert not store._door.home().bell._waiting
 
 
 @ONE_LOOP
@@ -701,7 +701,7 @@ async def test_without_the_right_to_channels_all_works_but_slowly(own: RedisServ
 async def test_a_subscription_that_begins_rings_for_all(server: RedisServer, key: str) -> None:
     """They looked before it, and what was announced in between was heard by nobody."""
     async with store_on(server) as store:
-        bell = store._at_home().bell
+        bell = store._door.home().bell
         with bell.listening(key) as rung:
             await bell.hear(rung, 10.0)
             assert rung.is_set()
@@ -713,7 +713,7 @@ async def test_a_subscription_that_begins_rings_for_all(server: RedisServer, key
 async def test_entering_connects_to_nothing() -> None:
     """An application starts while its server is down, and hears of it from the first call."""
     async with RedisStore(NOWHERE) as store:
-        assert store._home is None
+        assert store._door._home is None
         with pytest.raises(StoreError, match="ConnectionRefusedError"):
             await store.peek("key")
 
@@ -872,7 +872,7 @@ async def test_the_password_of_a_server_is_not_shown(url: str, shown: str) -> No
 
     assert repr(store) == f"RedisStore({shown!r})"
     async with store:
-        home = store._at_home()
+        home = store._door.home()
         assert "canary" not in f"{store} {store!r} {vars(store)} {vars(home)}"
     with pytest.raises(TypeError):
         pickle.dumps(store)

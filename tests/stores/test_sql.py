@@ -187,7 +187,7 @@ async def test_s39_a_thousand_cancelled_calls_never_bring_the_value_of_another_k
 async def test_s39_work_that_is_cancelled_leaves_no_broken_connection() -> None:
     """On a server it is, when there was no answer in time."""
     async with SQLStore(await asyncio.to_thread(lambda: postgres().database())) as store:
-        await cancel_at_random(store, 200, lambda _: list(store._at_home()._tasks))
+        await cancel_at_random(store, 200, lambda _: list(store._door.home()._tasks))
 
 
 IN_CHILD = """

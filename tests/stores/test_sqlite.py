@@ -104,7 +104,7 @@ async def test_s32_a_file_that_is_gone_is_made_anew_by_us_and_not_by_sqlite(path
         async with store:
             await store.peek("key")
             await asyncio.to_thread(path.unlink)
-            await store._at_home()._engine.dispose()
+            await store._door.home()._engine.dispose()
             with pytest.raises(StoreError, match="SQLITE_CANTOPEN"):
                 await store.peek("key")
             await store.peek("key")
@@ -218,13 +218,12 @@ async def test_f60_a_write_that_fails_leaves_the_old_record(path: Path, store: S
 async def test_f60_a_database_that_is_full_leaves_the_old_record(store: SQLStore) -> None:
     async with store:
         await store.commit("key", 0, a_record(1), "one")
-        assert store._home is not None
-        async with store._home._engine.connect() as connection:  # the only one there is
+        async with store._door.home()._engine.connect() as connection:  # the only one there is
             await connection.exec_driver_sql("PRAGMA max_page_count = 2")
         with pytest.raises(StoreError, match="SQLITE_FULL"):
             await store.commit("key", 1, a_record(2, refresh_token="x" * 16_000), "one")
         assert (await store.peek("key")).record == a_record(1)
-        async with store._home._engine.connect() as connection:
+        async with store._door.home()._engine.connect() as connection:
             await connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
         assert await store.commit("key", 1, a_record(2, refresh_token="x" * 16_000), "one") is True
 

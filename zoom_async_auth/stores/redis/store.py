@@ -3,8 +3,6 @@
 A change is one script, which the server runs in one step: `scripts.py`.
 """
 
-import asyncio
-import os
 from collections.abc import Callable
 from functools import partial
 from heapq import nsmallest
@@ -14,10 +12,11 @@ from typing import Final, Self, TypeVar
 import anyio
 
 from zoom_async_auth.clock import SystemClock
-from zoom_async_auth.errors import MisuseError, StoreError
+from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.door import Door
 from zoom_async_auth.stores.facts import Fact, clock_fact
 from zoom_async_auth.stores.redis.address import parsed
 from zoom_async_auth.stores.redis.bell import escaped
@@ -66,8 +65,7 @@ class RedisStore:
         self._address: Final = parsed(url)
         self._allow_rotating: Final = allow_rotating
         self._prefix: Final = prefix
-        self._users = 0
-        self._home: Home | None = None
+        self._door: Final = Door(lambda: Home(self._address, prefix=prefix))
 
     def __repr__(self) -> str:
         return f"RedisStore({self._address.url!r})"
@@ -84,19 +82,14 @@ class RedisStore:
 
     async def __aenter__(self) -> Self:
         """Count one more user; connect to nothing."""
-        if self._home is not None and self._home.pid != os.getpid():  # after a fork the connections are the parent's
-            self._users, self._home = 0, None
-        self._users += 1
+        self._door.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Count one user less; the last one closes the connections."""
-        self._users -= 1
-        if self._users == 0 and self._home is not None:
-            home, self._home = self._home, None
-            await asyncio.wait({home.loop.create_task(home.close(), name="zoom-async-auth")})
+        await self._door.leave()
 
     async def peek(self, key: str) -> Reading:
         """Look, without taking part.
@@ -158,7 +151,7 @@ class RedisStore:
             StoreError: No answer.
         """
         name, _ = self._names(key)
-        home = self._at_home()
+        home = self._door.home()
         first: dict[bytes, bytes] | None = None
         with home.bell.listening(name) as rung, anyio.move_on_after(timeout):
             while True:
@@ -185,7 +178,7 @@ class RedisStore:
         Raises:
             StoreError: No answer.
         """
-        home = self._at_home()
+        home = self._door.home()
         begins, ends = f"{self._prefix}:{{", "}"
         look = ("MATCH", f"{escaped(begins)}*{ends}", "COUNT", _SCANNED_AT_ONCE)
         found: list[str] = []
@@ -213,7 +206,7 @@ class RedisStore:
                     return answer
             return None
 
-        home = self._at_home()
+        home = self._door.home()
         found = await home.see_through(look)
         if isinstance(found, StoreError):
             return (Fact(what="answers", ok=False, told=str(found)),)
@@ -228,7 +221,7 @@ class RedisStore:
         read: Callable[[Answer], _T],
     ) -> _T:
         """Run a script; its arguments are made where no frame is that raises, because they may be secret."""
-        home = self._at_home()
+        home = self._door.home()
 
         async def work() -> _T | StoreError:
             answer = await home.run(script, self._names(key), key, *arguments())
@@ -237,7 +230,7 @@ class RedisStore:
         return await self._ask(work)
 
     async def _ask(self, work: Work[_T]) -> _T:
-        outcome = await self._at_home().see_through(work)
+        outcome = await self._door.home().see_through(work)
         if isinstance(outcome, StoreError):
             raise outcome  # here, where no frame has a secret
         return outcome
@@ -246,15 +239,6 @@ class RedisStore:
         """Return what the hash and the token of a key are called."""
         name = f"{self._prefix}:{{{key}}}"
         return name, f"{name}:token"
-
-    def _at_home(self) -> Home:
-        if self._users == 0:
-            raise MisuseError("the store is not open: use async with")
-        if self._home is None:
-            self._home = Home(self._address, prefix=self._prefix)
-        if self._home.loop is not asyncio.get_running_loop() or self._home.pid != os.getpid():
-            raise MisuseError("the store is in use on another event loop or in another process: make one for each")
-        return self._home
 
 
 def _is_done(answer: Answer) -> bool:

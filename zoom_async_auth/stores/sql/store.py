@@ -3,8 +3,6 @@
 A change is one short transaction: lock the row, apply a function of `row.py`, write what it changed, commit.
 """
 
-import asyncio
-import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -15,10 +13,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoom_async_auth.clock import SystemClock
-from zoom_async_auth.errors import MisuseError, StoreError
+from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.door import Door
 from zoom_async_auth.stores.facts import Fact, clock_fact
 from zoom_async_auth.stores.row import Row
 from zoom_async_auth.stores.sql.check import facts_of
@@ -63,10 +62,8 @@ class SQLStore:
 
     def __init__(self, url: str, *, create_table: bool = True) -> None:
         self._url: Final = parsed(url)
-        self._create_table: Final = create_table
         self._now: Final = literal_column(now_of(self._url), Double).label("now")
-        self._users = 0
-        self._home: Home | None = None
+        self._door: Final = Door(lambda: Home(self._url, create_table=create_table))
 
     def __repr__(self) -> str:
         return f"SQLStore({self._url.render_as_string(hide_password=True)!r})"
@@ -78,19 +75,14 @@ class SQLStore:
 
     async def __aenter__(self) -> Self:
         """Count one more user; connect to nothing."""
-        if self._home is not None and self._home.pid != os.getpid():  # after a fork the connections are the parent's
-            self._users, self._home = 0, None
-        self._users += 1
+        self._door.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Count one user less; the last one closes the connections."""
-        self._users -= 1
-        if self._users == 0 and self._home is not None:
-            home, self._home = self._home, None
-            await asyncio.wait({home.loop.create_task(home.close(), name="zoom-async-auth")})
+        await self._door.leave()
 
     async def peek(self, key: str) -> Reading:
         """Look, by one SELECT.
@@ -218,7 +210,7 @@ class SQLStore:
         async def write(connection: AsyncConnection) -> None:
             await _locked(connection, "")  # the key of nobody; never committed
 
-        home = self._at_home()
+        home = self._door.home()
         found = await home.see_through(look, writes=False)
         if isinstance(found, StoreError):
             return (Fact(what="answers", ok=False, told=str(found)),)
@@ -248,19 +240,10 @@ class SQLStore:
         return float((await connection.execute(select(self._now))).scalar_one())
 
     async def _ask(self, work: Work[_T], *, writes: bool) -> _T:
-        outcome = await self._at_home().see_through(work, writes=writes)
+        outcome = await self._door.home().see_through(work, writes=writes)
         if isinstance(outcome, StoreError):
             raise outcome  # here, where no frame has a secret
         return outcome
-
-    def _at_home(self) -> Home:
-        if self._users == 0:
-            raise MisuseError("the store is not open: use async with")
-        if self._home is None:
-            self._home = Home(self._url, create_table=self._create_table)
-        if self._home.loop is not asyncio.get_running_loop() or self._home.pid != os.getpid():
-            raise MisuseError("the store is in use on another event loop or in another process: make one for each")
-        return self._home
 
 
 async def _locked(connection: AsyncConnection, key: str) -> RowMapping:

@@ -1,0 +1,69 @@
+"""The door of a store that has connections: they belong to one event loop and one process, and to who is in."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from zoom_async_auth.errors import MisuseError
+
+
+class Home(Protocol):
+    """The connections, made by the first call."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that they belong to."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The process that they belong to."""
+        ...
+
+    async def close(self) -> None:
+        """End them."""
+        ...
+
+
+_H = TypeVar("_H", bound=Home)
+
+
+class Door(Generic[_H]):
+    """Counts who is in. The first call makes the connections, the last one to leave ends them.
+
+    Args:
+        make: Returns the connections of the running loop, without connecting.
+    """
+
+    def __init__(self, make: Callable[[], _H]) -> None:
+        self._make = make
+        self._inside = 0
+        self._home: _H | None = None
+
+    def enter(self) -> None:
+        """Count one more; connect to nothing."""
+        if self._home is not None and self._home.pid != os.getpid():  # after a fork the connections are the parent's
+            self._inside, self._home = 0, None
+        self._inside += 1
+
+    async def leave(self) -> None:
+        """Count one less. The closing goes on if who leaves last is cancelled."""
+        self._inside -= 1
+        if self._inside == 0 and self._home is not None:
+            home, self._home = self._home, None
+            await asyncio.wait({home.loop.create_task(home.close(), name="zoom-async-auth")})
+
+    def home(self) -> _H:
+        """Return the connections.
+
+        Raises:
+            MisuseError: Nobody is in, or who is in came on another event loop, or before a fork.
+        """
+        if self._inside == 0:
+            raise MisuseError("the store is not open: use async with")
+        if self._home is None:
+            self._home = self._make()
+        if self._home.loop is not asyncio.get_running_loop() or self._home.pid != os.getpid():
+            raise MisuseError("the store is in use on another event loop or in another process: make one for each")
+        return self._home
