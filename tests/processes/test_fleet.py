@@ -16,8 +16,8 @@ from tests.processes.members import Report, member
 from tests.processes.place import App
 from zoom_async_auth.sandbox import Sandbox, Zoom
 
-RENEWALS = int(os.environ.get("RENEWALS", "3"))
-LIFETIME = float(os.environ.get("LIFETIME", "2"))
+RENEWALS = int(os.environ.get("RENEWALS", "2"))
+LIFETIME = float(os.environ.get("LIFETIME", "3"))
 PROCESSES = 8
 LATENCY = 0.05
 
