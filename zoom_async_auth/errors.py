@@ -104,7 +104,7 @@ class AuthorizationRequiredError(ZoomAuthError):
 
 
 class StoreError(ZoomAuthError):
-    """The store failed; nothing was spent, and what was stored is as it was."""
+    """The store failed. No refresh token is sent without it; a token that has arrived is kept until it is stored."""
 
     _transient_by_default = True
 

@@ -60,6 +60,7 @@ def kept(tmp_path: Path) -> Kept:
 
 
 def test_check_tells_of_each_thing_that_matters(run: Run, kept: Kept) -> None:
+    kept.put(a="valid")
     done = run("store", "check", kept.url)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -156,8 +157,10 @@ def test_rewrap_without_the_old_key_changes_nothing(run: Run, kept: Kept) -> Non
     [
         (["list"], {}, "name the store: an argument, or ZOOM_STORE_URL"),
         (["list", "mongodb://host"], {}, "a store's URL begins with sqlite:, postgresql: or redis:"),
-        (["rewrap", "sqlite:////tmp/x"], {}, "set ZOOM_STORE_KEYS"),
-        (["rewrap", "sqlite:////tmp/x"], {"ZOOM_STORE_KEYS": "hush"}, "keys must be a list of 32 random bytes"),
+        (["rewrap", "redis://host"], {}, "set ZOOM_STORE_KEYS"),
+        (["rewrap", "redis://host"], {"ZOOM_STORE_KEYS": "hush"}, "keys must be a list of 32 random bytes"),
+        (["check", "sqlite:////nowhere/tokens.sqlite3"], {}, "there is no such file yet"),
+        (["list", "sqlite:////nowhere/tokens.sqlite3"], {}, "there is no such file yet"),
     ],
 )
 def test_what_cannot_work_is_a_line_that_says_what_to_do(

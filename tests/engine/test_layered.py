@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.engine.world import QUIET, FaultyStore, World
-from zoom_async_auth import StoreError, TokenManager
+from zoom_async_auth import AuthorizationRequiredError, StoreError, TokenManager
 from zoom_async_auth.events import GrantDied, LateTokenDropped, StoreBypassed, StoreWentBack, TokenAdopted, TokenRenewed
 from zoom_async_auth.stores.encrypted import EncryptedStore
 from zoom_async_auth.stores.layered import PATIENCE, PAUSE, LayeredStore
@@ -238,3 +238,23 @@ async def test_keys_change_under_a_fleet_that_goes_on(world: World) -> None:
 
     assert set(world.zoom.stats["refresh_token"]) == {"ok"}
     assert len(world.seen(TokenAdopted)) > 0
+
+
+@pytest.mark.parametrize("what", ["authorize", "revoke"])
+async def test_a_front_that_was_absent_is_told_later_what_it_missed(world: World, layers: Layers, what: str) -> None:
+    """Others look there first, and would be served a token that Zoom has killed, for the rest of its life."""
+    async with _fleet(world, layers, 1) as (manager,):
+        killed = await manager.bearer()
+        layers.front.slow["peek"] = 2 * PATIENCE
+        if what == "authorize":
+            await manager.authorize(world.consent())
+        else:
+            await manager.revoke()
+        layers.front.slow.clear()
+        await asyncio.sleep(2 * PAUSE)
+        async with world.personal(store=layers.store()) as newcomer:
+            if what == "authorize":
+                assert await newcomer.bearer() == await manager.bearer() != killed
+            else:
+                with pytest.raises(AuthorizationRequiredError):
+                    await newcomer.bearer()

@@ -97,6 +97,36 @@ async def test_nothing_is_spent_while_the_token_cannot_be_put_back(world: World)
     assert not world.seen(GrantDied)
 
 
+async def test_a_token_that_could_not_be_put_back_is_rescued_at_the_end(world: World) -> None:
+    """Until then it is one that the store does not have: health says so."""
+    store = FaultyStore(inner := world.store())
+    rescued: list[str] = []
+    async with world.personal(
+        store=store, policy=QUIET, on_uncommitted=lambda _key, token: rescued.append(token.access_token)
+    ) as manager:
+        _restore(inner, await _two_lives(manager, world, inner))
+        store.down.add("commit")
+        with pytest.raises(StoreError):
+            await manager.renew()
+        assert manager.health().state == "uncommitted"
+        newest = await manager.bearer()
+    assert rescued == [newest]
+
+
+async def test_a_token_that_could_not_be_put_back_is_stored_at_the_end(world: World) -> None:
+    store = FaultyStore(inner := world.store())
+    async with world.personal(store=store, policy=QUIET) as manager:
+        _restore(inner, await _two_lives(manager, world, inner))
+        store.down.add("commit")
+        with pytest.raises(StoreError):
+            await manager.renew()
+        newest = await manager.bearer()
+        store.down.clear()
+    async with world.personal(store=store, policy=QUIET) as successor:
+        assert await successor.bearer() == newest
+        assert world.is_good((await successor.renew()).access_token)
+
+
 async def test_an_app_goes_on_with_what_is_there(world: World) -> None:
     """Its tokens are minted, not spent."""
     store = world.store()

@@ -104,11 +104,37 @@ async def test_s32_a_file_that_is_gone_is_made_anew_by_us_and_not_by_sqlite(path
         async with store:
             await store.peek("key")
             await asyncio.to_thread(path.unlink)
-            await store._door.home()._engine.dispose()
-            with pytest.raises(StoreError, match="SQLITE_CANTOPEN"):
-                await store.peek("key")
             await store.peek("key")
             assert (await asyncio.to_thread(modes, path.parent))["tokens.db"] == "600"
+
+
+@ONE_LOOP
+async def test_a_file_that_took_the_place_of_the_open_one_is_the_one_that_counts(path: Path, store: SQLStore) -> None:
+    """A backup that was put back: a process that goes on with the old file would write to where nobody reads (S36)."""
+    async with store, SQLStore(f"sqlite:///{path}") as other:
+        await store.commit("key", 0, _record(1), "one")
+        async with SQLStore(f"sqlite:///{path}") as closing:  # the last one to leave writes the log into the file
+            await closing.peek("key")
+        await asyncio.to_thread(_backup, path, path.with_name("backup.db"))
+        await store.commit("key", 1, _record(2), "one")
+        for name in ("tokens.db-wal", "tokens.db-shm"):
+            await asyncio.to_thread(path.with_name(name).unlink)
+        await asyncio.to_thread(path.with_name("backup.db").replace, path)
+        assert (await other.peek("key")).generation == 1
+        assert (await store.peek("key")).generation == 1
+        assert await store.commit("key", 1, _record(3), "one") is True
+        assert (await other.peek("key")).generation == 3
+
+
+def _backup(path: Path, target: Path) -> None:
+    target.touch(0o600)
+    with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+
+
+def _record(generation: int) -> Record:
+    token = Token(access_token="access", refresh_token="refresh", expires_in=3600.0)
+    return Record(generation=generation, token=token, issued_at=1.0, expires_at=3601.0)
 
 
 PLANTS: dict[str, Callable[[Path, Path], object]] = {

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zoom_async_auth.errors import ConfigurationError, StoreError
@@ -24,6 +25,7 @@ def run(action: str, *, url: str | None, key: str | None, as_json: bool) -> int:
     address = url or os.environ.get(URL)
     if not address:
         raise ConfigurationError(f"name the store: an argument, or {URL} in the environment (best, with a password)")
+    _require_file(address)
     match action:
         case "check":
             work = _check(store_at(address), as_json=as_json)
@@ -98,7 +100,15 @@ def _encrypted(url: str, environ: Mapping[str, str]) -> Store:
     keys = [key for key in environ.get(KEYS, "").split(",") if key]
     if not keys:
         raise ConfigurationError(f"set {KEYS} to the keys, with commas between them; the first one seals")
-    return store_at(url, keys=keys)
+    kept_already = {} if url.startswith(("sqlite", "postgresql")) else {"allow_rotating": True}
+    return store_at(url, keys=keys, **kept_already)
+
+
+def _require_file(url: str) -> None:
+    """Raise if it names a file that is not there: a store would make one, where nobody looks for it."""
+    scheme, _, path = url.partition("://")
+    if scheme.partition("+")[0] == "sqlite" and not Path(path.removeprefix("/")).exists():
+        raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
 
 
 async def _keys(store: object) -> AsyncIterator[str]:

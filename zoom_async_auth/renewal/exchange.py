@@ -39,6 +39,8 @@ from zoom_async_auth.renewal.ledger import Ledger, Look
 from zoom_async_auth.renewal.policy import RenewalPolicy
 from zoom_async_auth.stores.base import Store
 
+_LONGEST_WAIT = 2.0
+"""Seconds after which a lease is looked at again: that it was given back may have come before the waiting began."""
 _CAME_LATER = "another authorization, or a revocation, came after this one, and counts"
 _NOTHING_SENT = "the manager was closed before anything was sent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
@@ -138,17 +140,17 @@ class Exchange:
                 return seen
             generation = seen.reading.generation
             if ours is not None and generation < ours.generation and not authoritative:
-                generation = ours.generation  # it lags
+                generation = ours.generation  # a peek may lag: ask with authority, for what we have
             elif ours is not None and self._went_back(seen, ours):
                 if (failure := await self._put_back(seen, ours)) is not None:
                     return failure
                 generation = ours.generation
             elif (known := self._known(seen, ours, trusted=trusted, forced=forced)) is not None:
                 return known
-            elif authoritative and (busy := seen.reading.lease_left) > 0:  # a peek may show our own lease
+            elif authoritative and (busy := seen.reading.lease_left) > 0:  # in a peek it could be our own
                 if (left := give_up_at - self._means.now()) <= 0:
                     return await self._without_lease(ours, busy)
-                await self._ledger.wait(generation, min(busy, left))
+                await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
             seen = await self._attempt(generation, ours, trusted=trusted, forced=forced)
             authoritative = True
         return UNSTEADY.copy()

@@ -13,6 +13,7 @@ the store has an older one                        put back
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,7 @@ from zoom_async_auth.renewal.held import Held
 from zoom_async_auth.renewal.ledger import Ledger, Look
 from zoom_async_auth.stores.base import Record
 
-ROUNDS = 100
+ROUNDS = 1000
 """Bounds loops that end long before, unless a store or a clock is broken."""
 UNSTEADY = StoreError("the stored token changes all the time: who else writes this key?")
 _WENT_BACK = StoreError(
@@ -126,8 +127,13 @@ class Keeper:
             issued_at=ours.issued_at,
             expires_at=ours.issued_at + ours.token.expires_in,
         )
+        # Until it is stored it lives in this process alone, as one that has just arrived.
+        self.pending = Pending(sent=ours.generation - 1, token=ours.token, sent_at=-math.inf, record=record)
         stored = await self._ledger.commit(generation, record)
-        return stored if isinstance(stored, StoreError) else None  # False: somebody was faster
+        if isinstance(stored, StoreError):
+            return stored
+        self.pending = None  # also if somebody was faster
+        return None
 
     async def drop(self, token: Token) -> None:
         """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""

@@ -40,11 +40,16 @@ class Door(Generic[_H]):
         self._make = make
         self._inside = 0
         self._home: _H | None = None
+        self._inherited: list[_H] = []
 
     def enter(self) -> None:
         """Count one more; connect to nothing."""
-        if self._home is not None and self._home.pid != os.getpid():  # after a fork the connections are the parent's
+        if self._home is not None and self._home.pid != os.getpid():
+            # After a fork the connections are the parent's. They are kept: to collect them could end them for it, too.
+            self._inherited.append(self._home)
             self._inside, self._home = 0, None
+        elif self._home is not None and self._home.loop.is_closed():
+            self._inside, self._home = 0, None  # it was not left before its loop ended
         self._inside += 1
 
     async def leave(self) -> None:
@@ -52,6 +57,8 @@ class Door(Generic[_H]):
         self._inside -= 1
         if self._inside == 0 and self._home is not None:
             home, self._home = self._home, None
+            if home.loop is not asyncio.get_running_loop():
+                return  # nobody can end them from here
             await asyncio.wait({home.loop.create_task(home.close(), name="zoom-async-auth")})
 
     def home(self) -> _H:

@@ -31,7 +31,7 @@ class Rewrapped(StrEnum):
 
     Attributes:
         DONE: The record is sealed with the first key now.
-        CURRENT: It was already, or there is no token.
+        CURRENT: It was sealed with it already, or there is no token.
         BUSY: Somebody may be renewing it, and it was left alone: come again.
     """
 
@@ -49,8 +49,9 @@ class EncryptedStore:
     one that is not encrypted. None of them is ever taken for a dead authorization, and none is overwritten: `forget`
     removes it. A whole older row that is put back opens, as it did before.
 
-    To change keys, put the new one first, in every process, and keep the old ones until `rewrap` has been through all
-    keys. To encrypt what was kept in the clear, do the same: `rewrap` believes what it finds unencrypted.
+    Keys are changed in three steps, each in every process before the next: add the new key at the end, so that all can
+    open what it seals; put it first; and when `rewrap` has been through the store, drop the old one. What was kept in
+    the clear is encrypted by `rewrap` as well: it believes what it finds.
 
     Args:
         inner: Where sealed tokens are kept. An access token may have 12,000 characters there.
@@ -113,7 +114,7 @@ class EncryptedStore:
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:
         """Seal `record` and keep it, if the generation is still `sent`.
 
-        What does not open is safe from it: who could not read a record does not know its generation.
+        What does not open is not overwritten, as long as callers commit on generations that they have read.
 
         Raises:
             StoreError: An access token is too long to be sealed.

@@ -2,9 +2,10 @@
 
                       the front                               the record
 peek                  first                                   if the front has no valid token, or no answer
-begin, release        never                                   always
-commit, condemn,      afterwards, as the record has it then:  always
-forget                without the refresh token
+begin, release        never asked                             always
+commit, condemn,      told afterwards what the record has,    always
+forget                without the refresh token; later, if
+                      it does not answer now
 wait                  first                                   if the front lags, or has no answer
 
 The front's clock is another one. So its record says when the token was issued by the record's clock, and when it
@@ -12,6 +13,7 @@ expires by its own: what is left of their difference without the token's life li
 whatever is read here is in the record's time.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -53,6 +55,9 @@ class LayeredStore:
         self._record = record
         self._front = front
         self._absent_until = 0.0
+        self._users = 0
+        self._behind: set[str] = set()  # keys that the front shows as they were
+        self._mending: asyncio.Task[None] | None = None
 
     @property
     def durable(self) -> bool:
@@ -68,12 +73,18 @@ class LayeredStore:
     async def __aenter__(self) -> Self:
         await self._record.__aenter__()
         await self._front.__aenter__()
+        self._users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave both."""
+        """Leave both. What the front was still to be told, it will not be told by this process."""
+        self._users -= 1
+        if self._users == 0 and self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait({self._mending})
+            self._mending = None
         try:
             with anyio.move_on_after(_CLOSING), suppress(Exception):  # it may be down: nothing depends on it
                 await self._front.__aexit__(kind, error, traceback)
@@ -82,7 +93,7 @@ class LayeredStore:
 
     async def peek(self, key: str) -> Reading:
         """Look, without taking part. A record from the front has no refresh token."""
-        seen = await self._ask(lambda: self._front.peek(key))
+        seen = None if key in self._behind else await self._ask(lambda: self._front.peek(key))
         if not isinstance(seen, Reading):
             return await self._record.peek(key)
         if (served := _served(seen)) is not None:
@@ -148,7 +159,22 @@ class LayeredStore:
         return await self._record.keys(after=after, limit=limit)
 
     async def _follow(self, key: str) -> None:
-        """Have the front show what the record has; if that fails, it lags.
+        """Have the front show what the record has; if it cannot now, it is told later: others may read there."""
+        self._behind.add(key)
+        if await self._shown(key):
+            self._behind.discard(key)
+        elif self._users and (self._mending is None or self._mending.done()):
+            self._mending = asyncio.get_running_loop().create_task(self._mend(), name="zoom-async-auth")
+
+    async def _mend(self) -> None:
+        while self._behind:
+            await asyncio.sleep(PAUSE)
+            for key in tuple(self._behind):
+                if await self._shown(key):
+                    self._behind.discard(key)
+
+    async def _shown(self, key: str) -> bool:
+        """Have the front show what the record has; tell whether it does.
 
         The front is read first, the record afterwards: what the front had then, the record had before. So a record that
         is older went back, and one that is newer may take its place, unless somebody was faster.
@@ -157,13 +183,14 @@ class LayeredStore:
             for _ in range(_ROUNDS):
                 seen = await self._ask(lambda: self._front.peek(key))
                 if seen is None:
-                    return
+                    return False
                 if isinstance(seen, StoreError):  # sealed with a key that is gone, damaged: nobody needs it back
                     await self._ask(lambda: self._front.forget(key))
                     continue
                 current = await look(self._record, key)
                 if _shows(seen.record, current.record) or await self._show(key, seen, current):
-                    return
+                    return True
+        return False
 
     async def _show(self, key: str, seen: Reading, current: Reading) -> bool:
         """Put the record into the front, in the place of what was seen there; tell whether that was done."""

@@ -44,6 +44,7 @@ class Home:
         self._create_table: Final = create_table
         self._engine: Final = make_engine(url)
         self._ready = False
+        self._identity: tuple[int, int] | None = None
         self._preparing: Final = asyncio.Lock()
         self._tasks: Final[set[asyncio.Task[Any]]] = set()
         self._sockets: Final[WeakSet[Any]] = WeakSet()
@@ -87,7 +88,7 @@ class Home:
 
     async def _prepared(self) -> StoreError | None:
         async with self._preparing:
-            if self._ready:
+            if self._ready and await self._is_same_file():
                 return None
             if self._path is not None:
                 path = self._path
@@ -97,14 +98,29 @@ class Home:
             self._ready = failure is None
             return failure
 
+    async def _is_same_file(self) -> bool:
+        """Tell whether the file is the one that was opened; if a backup took its place, let go of the old one."""
+        if self._path is None:
+            return True
+        found = await asyncio.to_thread(_identity, self._path)
+        if found == self._identity:
+            return True
+        self._identity = found
+        await self._engine.dispose()
+        return False
+
     async def _opened(self) -> StoreError | None:
         """Connect, and see that there is a table. The first to open a file changes its journal, alone."""
         for _ in range(_ATTEMPTS):
             try:
-                return await self._table_made()
+                failure = await self._table_made()
             except OperationalError as busy:  # SQLite's patience with locks does not reach that far
                 if getattr(busy.orig, "sqlite_errorname", None) != "SQLITE_BUSY":
                     raise
+            else:
+                if self._path is not None:
+                    self._identity = await asyncio.to_thread(_identity, self._path)
+                return failure
             await asyncio.sleep(_UNTIL_THE_NEXT)
         return await self._table_made()
 
@@ -126,6 +142,15 @@ class Home:
                 if not await connection.run_sync(_has_table):  # another process was faster: PostgreSQL says so this way
                     raise
         return None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same path; None if there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 -- text in
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _has_table(connection: Connection) -> bool:

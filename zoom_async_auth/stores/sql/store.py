@@ -250,10 +250,10 @@ async def _locked(connection: AsyncConnection, key: str) -> RowMapping:
     """Return the row, which nobody else can change before the transaction ends. If there is none, put an empty one."""
     look = select(tokens).where(tokens.c.key == key).with_for_update()
     found = (await connection.execute(look)).mappings().one_or_none()
-    if found is None:  # nothing can be locked that is not there
+    while found is None:  # nothing can be locked that is not there; and an empty row may be taken away again
         insert = _INSERTS[connection.dialect.name]
         await connection.execute(insert(tokens).values(key=key, **EMPTY).on_conflict_do_nothing())
-        found = (await connection.execute(look)).mappings().one()
+        found = (await connection.execute(look)).mappings().one_or_none()
     return found
 
 
