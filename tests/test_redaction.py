@@ -7,7 +7,11 @@ import asyncio
 import copy
 import gc
 import logging
+import os
 import pickle
+import subprocess
+import sys
+import traceback
 import warnings
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
@@ -35,6 +39,7 @@ from zoom_async_auth import (
     UserOAuth,
     ZoomAuthError,
 )
+from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.events import Event
 from zoom_async_auth.oauth.authorize import authorization_request
 from zoom_async_auth.oauth.wire import Answer
@@ -316,3 +321,22 @@ def test_an_object_with_a_secret_hides_it_and_refuses_to_be_pickled(secretive: o
 def test_a_manager_shows_nothing_of_its_credentials() -> None:
     manager = TokenManager(S2S)
     assert_clean(f"{manager!r} {manager} {vars(manager)}", "a manager")
+
+
+def test_help_shows_no_environment() -> None:
+    """A default value is part of a signature, and help() prints it."""
+    script = "import pydoc, zoom_async_auth; print(pydoc.plain(pydoc.render_doc(zoom_async_auth.TokenManager)))"
+    environment = {**os.environ, "ZOOM_CLIENT_SECRET": "canary-in-the-environment"}
+    shown = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+
+    assert "from_env" in shown.stdout
+    assert "canary" not in shown.stdout
+
+
+@pytest.mark.parametrize("credentials", [{"client_secret": "canary-of-a-dict"}, None, "canary"])
+def test_what_are_no_credentials_are_named_by_their_type(credentials: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"credentials must be ServerToServer, .* not (dict|NoneType|str)"
+    ) as raised:
+        TokenManager(credentials)
+    assert "canary" not in "".join(traceback.format_exception(raised.value))

@@ -31,7 +31,7 @@ from zoom_async_auth.errors import (
     ZoomAuthError,
 )
 from zoom_async_auth.identity import credentials_from, namespace_of, require_key
-from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
+from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer, UserOAuth
 from zoom_async_auth.oauth.grants import Grant, PersonalGrant
 from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
@@ -91,6 +91,10 @@ class TokenManager:
         clock: Clock | None = None,
         random: Callable[[], float] = random_.random,
     ) -> None:
+        if not isinstance(credentials, ServerToServer | ClientCredentials | UserOAuth):
+            kind = type(credentials).__name__
+            del credentials
+            raise ConfigurationError(f"credentials must be ServerToServer, ClientCredentials or UserOAuth, not {kind}")
         clock = clock or SystemClock()
         policy = policy or RenewalPolicy()
         self._base_url = require_base_url(base_url)
@@ -130,7 +134,7 @@ class TokenManager:
         self._process = 0
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **options: Any) -> Self:  # noqa: ANN401 -- of __init__
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:  # noqa: ANN401 -- of __init__
         """Return a manager for the server-to-server app that `ZOOM_ACCOUNT_ID`, `ZOOM_CLIENT_ID` and so on name.
 
         Without `ZOOM_ACCOUNT_ID` it is a `ClientCredentials` app. `ZOOM_BASE_URL` is optional.
@@ -138,6 +142,7 @@ class TokenManager:
         Raises:
             ConfigurationError: A variable is missing, or its value cannot be right.
         """
+        environ = os.environ if environ is None else environ  # a default would be shown by help(), secrets and all
         credentials = credentials_from(environ)
         if isinstance(credentials, ConfigurationError):
             raise credentials

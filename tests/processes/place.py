@@ -1,9 +1,10 @@
 """What one process tells another about a store and an app: plain values, which can be pickled."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-from zoom_async_auth import RenewalPolicy, ServerToServer, TokenManager, UserOAuth
+from zoom_async_auth import RenewalPolicy, ServerToServer, StoreError, TokenManager, UserOAuth
 from zoom_async_auth.identity import namespace_of
 from zoom_async_auth.oauth.credentials import Credentials
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
@@ -71,7 +72,12 @@ class App:
     async def refresh_token(self, store: Store, key: str = "default") -> str | None:
         """Return the refresh token that is in the store, by a look that never lags."""
         async with store:
-            record = (await look(store, self.store_key(key))).record
+            for _ in range(5):  # so many processes share it that it may be busy
+                with contextlib.suppress(StoreError):
+                    record = (await look(store, self.store_key(key))).record
+                    break
+            else:
+                record = (await look(store, self.store_key(key))).record
         return None if record is None or record.token is None else record.token.refresh_token
 
     def manager(self, store: Store, **options: Any) -> TokenManager:

@@ -125,9 +125,16 @@ def test_an_expiry_that_is_no_moment_is_refused(expires_at: float) -> None:
     with pytest.raises(ConfigurationError) as refused:
         a_stored_token(expires_at=expires_at)
 
-    assert str(refused.value) == "expires_at must be a number: seconds since 1970-01-01 UTC"
+    assert str(refused.value) == "expires_at must be a number: seconds since 1970-01-01 UTC, not milliseconds"
 
 
 def test_an_expiry_may_be_in_the_past() -> None:
     """Whoever moves to this library brings old tokens."""
     assert a_stored_token(expires_at=-1.0).expires_at == -1.0
+
+
+@pytest.mark.parametrize("expires_at", [1.79e12, 1e18, -1e18])
+def test_a_date_in_milliseconds_is_refused(expires_at: float) -> None:
+    """It would be a token that lives for ever."""
+    with pytest.raises(ConfigurationError, match="not milliseconds"):
+        StoredToken(access_token="access", expires_at=expires_at)

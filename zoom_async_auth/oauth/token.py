@@ -11,6 +11,9 @@ from zoom_async_auth.oauth.secretive import secretive
 MAX_TOKEN_LENGTH = 16 * 1024
 """Longer than any token that Zoom sends (about 600 characters), shorter than what servers take in one header."""
 
+_SURELY_MILLISECONDS = 1e11
+"""As seconds it is the year 5138, as milliseconds 1973."""
+
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _VSCHAR = re.compile(r"[\x20-\x7e]+")
 
@@ -102,5 +105,5 @@ class StoredToken:
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
         _require_details(self.scope, self.api_url)
-        if not _is_number(self.expires_at):
-            raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC")
+        if not _is_number(self.expires_at) or abs(self.expires_at) >= _SURELY_MILLISECONDS:
+            raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC, not milliseconds")

@@ -6,8 +6,8 @@
             await promise(one, other, f"test/{uuid4()}")
 
 `one` and `other` are two clients of the same place, as two processes would have them (a store in memory is both), and
-have been entered; `key` was never used before. A promise that is broken raises `AssertionError`. Each check takes less
-than two seconds of the store's time.
+have been entered; `key` was never used before. A promise that is broken raises `AssertionError`, or `TimeoutError` if
+nothing happens. Each check takes less than two seconds of the store's time.
 """
 
 import asyncio
@@ -31,18 +31,32 @@ class StorePromise(Protocol):
 
         Raises:
             AssertionError: It is not.
+            TimeoutError: Nothing happens.
         """
         ...
 
 
 _SOON = 5.0
 _LEASE = 20.0
-_ODD_KEYS = ("a/b", "a:b", "../etc", "%41%00", 'it\'s "quoted"; --', "{tag}", "*?[a-z]", "Zoë 東京 🙂", "x" * 200)
+_ODD_KEYS = (
+    "a/b",
+    "a:b",
+    "../etc",
+    "%41%00",
+    'it\'s "quoted"; --',
+    "{tag}",
+    "*?[a-z]",
+    "Case",
+    "case",
+    "Zoë 東京 🙂",
+    "x" * 200,
+)
 
 
 async def nothing_is_found_where_nothing_was_kept(one: Store, other: Store, key: str) -> None:
     """The generation of nothing is 0."""
     for store in (one, other):
+        assert isinstance(store.durable, bool)
         reading = await store.peek(key)
         assert reading.record is None
         assert reading.generation == 0
@@ -360,7 +374,7 @@ async def keys_are_listed_page_by_page(one: Store, other: Store, key: str) -> No
     while page := await one.keys(after=after, limit=4):
         assert len(page) <= 4  # noqa: PLR2004 -- the limit
         listed += page
-        after = page[-1]
+        after = listed[-1]
     assert [name for name in listed if name.startswith(f"{key}/")] == names
 
 
