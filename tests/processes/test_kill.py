@@ -33,8 +33,8 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["plain"]), pytest.mark.timeout
 
 TIMES = int(os.environ.get("TIMES", "1"))
 AT_ONCE = 8
-BATCH = 4
-"""So many of each are under way together: they wait for leases most of the time."""
+BATCH = 1
+"""So many of each are under way together: they wait for leases most of the time, in one process and on one file."""
 LIFETIME = 4.0
 """Seconds, less than a lease: who comes next finds nothing to serve meanwhile."""
 LATENCY = 0.3
