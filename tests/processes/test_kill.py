@@ -29,9 +29,9 @@ from zoom_async_auth.events import Event, GrantDied
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.sandbox import Sandbox, Zoom
 
-pytestmark = [pytest.mark.asyncio(loop_factories=["plain"]), pytest.mark.timeout(600)]
-
 TIMES = int(os.environ.get("TIMES", "1"))
+pytestmark = [pytest.mark.asyncio(loop_factories=["plain"]), pytest.mark.timeout(120 * TIMES)]
+
 AT_ONCE = 8
 BATCH = 1
 """So many of each are under way together: they wait for leases most of the time, in one process and on one file."""
