@@ -37,6 +37,7 @@ _T = TypeVar("_T")
 _Values = Mapping[str, Any] | None
 
 _LOOKS_EVERY: Final = 0.2
+_ATTEMPTS: Final = 10
 _WALL: Final = SystemClock().time
 _INSERTS: Final[dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]]] = {
     "sqlite": sqlite.insert,
@@ -249,12 +250,15 @@ class SQLStore:
 async def _locked(connection: AsyncConnection, key: str) -> RowMapping:
     """Return the row, which nobody else can change before the transaction ends. If there is none, put an empty one."""
     look = select(tokens).where(tokens.c.key == key).with_for_update()
-    found = (await connection.execute(look)).mappings().one_or_none()
-    while found is None:  # nothing can be locked that is not there; and an empty row may be taken away again
-        insert = _INSERTS[connection.dialect.name]
-        await connection.execute(insert(tokens).values(key=key, **EMPTY).on_conflict_do_nothing())
+    insert = _INSERTS[connection.dialect.name](tokens).values(key=key, **EMPTY).on_conflict_do_nothing()
+    for _ in range(_ATTEMPTS):
         found = (await connection.execute(look)).mappings().one_or_none()
-    return found
+        if found is not None:
+            return found
+        await connection.execute(
+            insert
+        )  # nothing can be locked that is not there; an empty row may be taken away again
+    return (await connection.execute(look)).mappings().one()
 
 
 async def _keep(connection: AsyncConnection, key: str, values: _Values) -> None:
