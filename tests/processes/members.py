@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 
@@ -31,27 +31,44 @@ class Report:
     asked_zoom: int = 0
     rejected: int = 0
 
+    def begin(self) -> None:
+        """Forget what was counted before."""
+        for name, nothing in asdict(Report()).items():
+            setattr(self, name, nothing)
 
-def member(place: Place, app: App, pipe: Connection) -> None:
-    """Serve many callers; when told so, count what they see, and when told again, report it and stop."""
-    asyncio.run(_member(place, app, pipe))
+
+def member(place: Place, apps: Sequence[App], pipe: Connection) -> None:
+    """Serve many callers, each of whom wants a token of every app; when told so, count what they see, and report it."""
+    asyncio.run(_member(place, apps, pipe))
 
 
-async def _member(place: Place, app: App, pipe: Connection) -> None:
-    report = Report()
-    async with app.manager(place.store()) as manager, aiohttp.ClientSession() as session:
-        await manager.bearer()
+async def _member(place: Place, apps: Sequence[App], pipe: Connection) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        managers = [await stack.enter_async_context(app.manager(place.store())) for app in apps]
+        reports = [Report() for _ in apps]
+        watched = list(zip(apps, managers, reports, strict=True))
+
+        async def call() -> None:
+            for _, manager, report in watched:
+                await _call(manager, report)
+
+        async def look() -> None:
+            for app, manager, report in watched:
+                await _look(manager, session, app, report)
+
+        for manager in managers:
+            await manager.bearer()
         pipe.send("ready")
-        tasks = [_often(PAUSE, lambda: _call(manager, report)) for _ in range(CALLERS)]
-        tasks.append(_often(LOOKS, lambda: _look(manager, session, app, report)))
+        tasks = [*(_often(PAUSE, call) for _ in range(CALLERS)), _often(LOOKS, look)]
         await _told(pipe)
-        for name, zero in asdict(Report()).items():
-            setattr(report, name, zero)
+        for report in reports:
+            report.begin()
         await _told(pipe)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-    pipe.send(report)
+    pipe.send(reports)
 
 
 async def _told(pipe: Connection) -> None:

@@ -149,6 +149,7 @@ class RedisStore:
 
         Raises:
             StoreError: No answer.
+            MisuseError: The store was closed.
         """
         name, _ = self._names(key)
         home = self._door.home()
@@ -160,7 +161,7 @@ class RedisStore:
                 first = now if first is None else first
                 if now != first or now.get(b"generation", b"0") != str(generation).encode():
                     return
-                await home.bell.hear(rung, _LOOKS_EVERY)
+                await self._door.home().bell.hear(rung, _LOOKS_EVERY)  # unless it was closed in the meantime
 
     async def forget(self, key: str) -> None:
         """Leave a tombstone of the next generation, also where the record was damaged.
