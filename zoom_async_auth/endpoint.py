@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -111,7 +112,7 @@ class Endpoint:
         return read_device_code(answer, request, now=self._clock.time())
 
     async def _post(self, request: Request) -> Answer | ZoomAuthError:
-        failure: ZoomAuthError = _too_late(self._attempt_timeout)
+        failure: ZoomAuthError = _too_late(self._attempt_timeout, self._base_url)
         with anyio.move_on_after(self._attempt_timeout):  # a transport of somebody else may ignore its timeout
             try:
                 return await self._transport.send(
@@ -121,7 +122,7 @@ class Endpoint:
                 failure = known.copy()
             except Exception as foreign:  # noqa: BLE001 -- its repr may show the request: only its class is told
                 failure = TokenUnavailableError(
-                    f"no answer from the token endpoint: {type(foreign).__name__}", in_doubt=True
+                    f"no answer from {_named(self._base_url)}: {type(foreign).__name__}", in_doubt=True
                 )
         return failure
 
@@ -170,7 +171,7 @@ class AiohttpTransport:
                 "the transport is not open: enter it (async with), or give it to a manager"
             )
         else:
-            failure = _too_late(timeout)
+            failure = _too_late(timeout, url)
             # Not aiohttp's limit on the total: it throws away what has arrived while a process was stopped beyond it,
             # and that may be the only live refresh token. A scope of anyio leaves what can go on.
             limits = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 2)
@@ -182,7 +183,7 @@ class AiohttpTransport:
                         )
                     )
                 except (aiohttp.ClientError, OSError, ValueError) as foreign:
-                    failure = _translated(foreign)
+                    failure = _translated(foreign, url)
         del headers, body
         raise failure
 
@@ -210,26 +211,31 @@ class AiohttpTransport:
         return self._session
 
 
-def _too_late(timeout: float) -> ZoomAuthError:
-    return TokenUnavailableError(f"no answer from the token endpoint within {timeout:g} s", in_doubt=True)
+def _too_late(timeout: float, url: str) -> ZoomAuthError:
+    return TokenUnavailableError(f"no answer from {_named(url)} within {timeout:g} s", in_doubt=True)
 
 
-def _translated(foreign: Exception) -> ZoomAuthError:
+def _translated(foreign: Exception, url: str) -> ZoomAuthError:
     """Return what a failure of aiohttp means, by its class name alone."""
     name = type(foreign).__name__
+    server = _named(url)
     match foreign:
         case aiohttp.ClientHttpProxyError(status=status) if status == _PROXY_AUTHENTICATION_REQUIRED:
             return ConfigurationError("the proxy wants credentials: put them into its URL", status=status)
         case aiohttp.ClientHttpProxyError(status=status):
-            return TokenUnavailableError("the proxy found no way to the token endpoint", status=status)
+            return TokenUnavailableError(f"the proxy found no way to {server}", status=status)
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return TokenUnavailableError(
-                f"no trusted connection to the token endpoint: {name}; is its certificate authority known here?",
+                f"no trusted connection to {server}: {name}; is its certificate authority known here?",
                 retry_after=TLS_PAUSE,
             )
         case aiohttp.InvalidURL():
             return ConfigurationError("base_url, or the URL of the proxy, cannot be used")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return TokenUnavailableError(f"no connection to the token endpoint: {name}")
+            return TokenUnavailableError(f"no connection to {server}: {name}")
         case _:
-            return TokenUnavailableError(f"no answer from the token endpoint: {name}", in_doubt=True)
+            return TokenUnavailableError(f"no answer from {server}: {name}", in_doubt=True)
+
+
+def _named(url: str) -> str:
+    return f"the token endpoint at {urlsplit(url).netloc.rpartition('@')[2]}"

@@ -94,6 +94,7 @@ def test_faults_can_be_taken_back() -> None:
         "any:without",
         "any#0:hang",
         "any#x:hang",
+        "any#5-3:hang",
         "any#3 hang",
     ],
 )

@@ -122,6 +122,8 @@ class Faults:
             raise ConfigurationError(f"a fault is written WHERE:WHAT, as refresh_token#2:reset-after; WHERE: {known}")
         first = int(match["first"] or 1)
         last = float(match["last"] or math.inf) if match["dash"] else float(first)
+        if last < first:
+            raise ConfigurationError(f"a range of requests is written FIRST-LAST, not {first}-{last:g}")
         self._rules.append(_Rule(match["grant"], first, last, _fault(match["what"])))
 
     def clear(self) -> None:
