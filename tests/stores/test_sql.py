@@ -281,7 +281,7 @@ async def test_a_process_that_is_frozen_in_a_transaction_holds_nobody_up_who_loo
             started = loop.time()
             with pytest.raises(StoreError, match=r"SQLITE_BUSY|LockNotAvailableError"):
                 await store.begin("key", 1, "one", LEASE)
-            assert loop.time() - started < 5.0
+            assert loop.time() - started < 15.0
             if place.url.startswith("sqlite"):
                 process.kill()
                 await process.wait()
