@@ -1,36 +1,40 @@
 """What happened, as frozen records for observers.
 
 An observer is a plain callable. It is called on the event loop, in order, after the fact, holding no lock; it must not
-block. What it raises is logged once for each observer, and disturbs nobody.
+block. What it raises is logged once for each observer, and disturbs nobody. Times are seconds; `took` counts from the
+first look into the store.
 """
 
+import inspect
 import logging
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 
-from zoom_async_auth.errors import ZoomAuthError
+from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 
 _log = logging.getLogger("zoom_async_auth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRenewed:
-    """We got a token from Zoom. `expires_in` is its lifetime in seconds."""
+    """We got a token from Zoom. `expires_in` is its lifetime."""
 
     key: str
     generation: int
     expires_in: float
+    took: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenAdopted:
-    """Somebody else's token was found in the store, and is ours now. `expires_in` is what is left of it, in seconds."""
+    """Somebody else's token was found in the store, and is ours now. `expires_in` is what is left of it."""
 
     key: str
     generation: int
     expires_in: float
+    took: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class RenewalFailed:
 
     key: str
     error: ZoomAuthError
+    took: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +183,19 @@ Observer = Callable[[Event], None]
 
 
 class Announcer:
-    """Hands events to observers, each in a turn of the event loop of its own, never in the middle of a renewal."""
+    """Hands events to observers, each in a turn of the event loop of its own, never in the middle of a renewal.
+
+    Raises:
+        ConfigurationError: An observer that can never be told anything.
+    """
 
     __slots__ = ("_context", "_loop", "_muted", "_observers")
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
+        for index, observer in enumerate(self._observers):
+            if (problem := _unfit(observer)) is not None:
+                raise ConfigurationError(f"observer {index} {problem}: an observer is a plain callable")
         self._context: Context | None = None
         self._muted: set[int] = set()
         self._loop: AbstractEventLoop | None = None
@@ -212,3 +224,13 @@ class Announcer:
                     type(event).__name__,
                     type(error).__name__,
                 )
+
+
+def _unfit(observer: object) -> str | None:
+    if not callable(observer):
+        return "cannot be called"
+    if isinstance(observer, type):
+        return "is a class, not an object of it"
+    if any(map(inspect.iscoroutinefunction, (observer, getattr(observer, "__call__", None)))):  # noqa: B004 -- called
+        return "is a coroutine function, which nobody would await"
+    return None

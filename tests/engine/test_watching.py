@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from dataclasses import fields
+from functools import partial
+from typing import Any
 
 import pytest
 
-from tests.engine.world import QUIET, World, turns
-from zoom_async_auth import TokenManager
-from zoom_async_auth.events import Event, RenewalFailed, TokenRejected, TokenRenewed
+from tests.engine.world import LATENCY, QUIET, FaultyStore, World, turns
+from zoom_async_auth import ConfigurationError, TokenManager
+from zoom_async_auth.events import Event, RenewalFailed, TokenAdopted, TokenRejected, TokenRenewed
 
 
 async def test_observers_are_told_in_order_and_after_the_fact(world: World) -> None:
@@ -45,6 +47,33 @@ async def test_an_observer_that_raises_is_logged_once_and_disturbs_nobody(
         f"observer {index} failed on TokenRenewed with ValueError; further failures of it are not logged"
         for index in (0, 2)
     ]
+
+
+async def _coroutine_function(event: Event) -> None:
+    del event
+
+
+class _Waits:
+    async def __call__(self, event: Event) -> None:
+        del event
+
+
+@pytest.mark.parametrize(
+    ("observer", "problem"),
+    [
+        (_coroutine_function, "is a coroutine function"),
+        (partial(_coroutine_function), "is a coroutine function"),
+        (_Waits(), "is a coroutine function"),
+        (_Waits().__call__, "is a coroutine function"),
+        (_Waits, "is a class"),
+        ("not callable", "cannot be called"),
+    ],
+    ids=["function", "partial", "object", "method", "class", "string"],
+)
+def test_an_observer_that_would_never_do_anything_is_refused_at_once(world: World, observer: Any, problem: str) -> None:
+    """Called, it would make a coroutine, or an object, and leave it at that: silently."""
+    with pytest.raises(ConfigurationError, match=f"observer 1 {problem}.*: an observer is a plain callable"):
+        world.manager(observers=[world.events.append, observer])
 
 
 async def test_an_observer_may_use_the_manager(world: World) -> None:
@@ -124,6 +153,26 @@ async def test_what_is_told_of_a_failure_is_the_error_that_callers_get(world: Wo
     assert {error.status for error in errors} == {500}
 
 
+async def test_an_event_tells_how_long_the_renewal_took(world: World) -> None:
+    """From the first look into the store on, whatever came of it."""
+    store = FaultyStore(world.store())
+    store.slow = {"peek": 1.0, "begin": 2.0, "commit": 3.0}
+    async with world.manager(store=store) as manager:
+        await manager.bearer()
+    async with world.manager(store=store) as manager:
+        await manager.bearer()
+    store.down.add("peek")
+    async with world.personal(store=store):
+        await asyncio.sleep(1.5)
+    async with world.manager(store=store) as manager:  # gets a token past the store
+        await manager.bearer()
+
+    whole, past = 1.0 + 2.0 + LATENCY + 3.0, 1.0 + LATENCY
+    assert [event.took for event in world.seen(TokenRenewed)] == [pytest.approx(whole), pytest.approx(past)]
+    assert [event.took for event in world.seen(TokenAdopted)] == [pytest.approx(1.0)]
+    assert [event.took for event in world.seen(RenewalFailed)] == [pytest.approx(1.0)]
+
+
 async def test_events_name_the_key_and_hold_nothing_that_could_be_spent(world: World) -> None:
     async with world.manager(key="team-a") as manager:
         manager.invalidate(await manager.bearer())
@@ -131,5 +180,5 @@ async def test_events_name_the_key_and_hold_nothing_that_could_be_spent(world: W
 
     assert {event.key for event in world.events} == {"team-a"}
     kinds = {field.name for event in world.events for field in fields(event)}
-    assert kinds == {"key", "generation", "expires_in"}
+    assert kinds == {"key", "generation", "expires_in", "took"}
     assert [event.generation for event in world.seen(TokenRejected)] == [1]

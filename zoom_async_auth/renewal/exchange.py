@@ -128,14 +128,13 @@ class Exchange:
             trusted: Whether nobody rejected it.
             forced: Whether a refresh token that is noted as dead is tried once more.
         """
-        give_up_at = self._means.now() + (
-            self._policy.lease if self._app_grant is None else self._policy.attempt_timeout
-        )
+        since = self._means.now()
+        give_up_at = since + (self._policy.lease if self._app_grant is None else self._policy.attempt_timeout)
         seen: Held | ZoomAuthError | Look = await self._ledger.peek()
         authoritative = False
         for _ in range(ROUNDS):
             if isinstance(seen, StoreError):
-                return await self._without_store(ours, seen)
+                return await self._without_store(ours, seen, since)
             if not isinstance(seen, Look):
                 return seen
             generation = seen.reading.generation
@@ -146,12 +145,12 @@ class Exchange:
                     return failure
                 generation = ours.generation
             elif (known := self._known(seen, ours, trusted=trusted, forced=forced)) is not None:
-                return known
+                return self._adopt(known, since) if isinstance(known, Held) else known
             elif authoritative and (busy := seen.reading.lease_left) > 0:  # in a peek it could be our own
                 if (left := give_up_at - self._means.now()) <= 0:
-                    return await self._without_lease(ours, busy)
+                    return await self._without_lease(ours, busy, since)
                 await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
-            seen = await self._attempt(generation, ours, trusted=trusted, forced=forced)
+            seen = await self._attempt(generation, ours, since, trusted=trusted, forced=forced)
             authoritative = True
         return UNSTEADY.copy()
 
@@ -218,7 +217,7 @@ class Exchange:
                 self.writer = None
 
     async def _attempt(
-        self, generation: int, ours: Held | None, *, trusted: bool, forced: bool
+        self, generation: int, ours: Held | None, since: float, *, trusted: bool, forced: bool
     ) -> Held | ZoomAuthError | Look:
         async with self._writing():
             if self.closed:
@@ -247,7 +246,7 @@ class Exchange:
             sent_at = self._means.now()
             answer = await self._means.client.exchange(grant)
             if isinstance(answer, Token):
-                return await self._keep_renewed(seen, answer, sent_at)
+                return await self._keep_renewed(seen, answer, sent_at, since)
             return await self._failed(seen, answer)
 
     async def _put_back(self, seen: Look, ours: Held) -> StoreError | None:
@@ -303,7 +302,9 @@ class Exchange:
         self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
         return error
 
-    async def _keep_renewed(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError | Look:
+    async def _keep_renewed(
+        self, seen: Look, token: Token, sent_at: float, since: float
+    ) -> Held | ZoomAuthError | Look:
         old = seen.reading.record
         if token.refresh_token is None and self._app_grant is None and old is not None and old.token is not None:
             token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
@@ -316,7 +317,7 @@ class Exchange:
             await self._keeper.drop(token)
             return await self._ledger.look()
         self._took_effect(held)
-        self._announce(events.TokenRenewed(key=self.key, generation=held.generation, expires_in=token.expires_in))
+        self._announce_renewed(held, since)
         return held
 
     async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError:
@@ -328,7 +329,7 @@ class Exchange:
             await self._keeper.drop(token)
             later = await self._ledger.look()
             held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
-            return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
+            return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held, sent_at)
         held = replace(self._arrived(token, sent_at, generation=record.generation), issued_at=record.issued_at)
         self._took_effect(held)
         self._announce(events.Authorized(key=self.key, generation=held.generation))
@@ -348,15 +349,17 @@ class Exchange:
                 return failure
         return None
 
-    async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
-        return why if self._app_grant is None else await self._mint_alone(ours, self._app_grant, why)
+    async def _without_store(self, ours: Held | None, why: StoreError, since: float) -> Held | ZoomAuthError:
+        return why if self._app_grant is None else await self._mint_alone(ours, self._app_grant, why, since)
 
-    async def _without_lease(self, ours: Held | None, busy: float) -> Held | ZoomAuthError:
+    async def _without_lease(self, ours: Held | None, busy: float, since: float) -> Held | ZoomAuthError:
         if self._app_grant is not None:
-            return await self._mint_alone(ours, self._app_grant, None)
+            return await self._mint_alone(ours, self._app_grant, None, since)
         return TokenUnavailableError("another process is renewing, and takes long", retry_after=busy)
 
-    async def _mint_alone(self, ours: Held | None, grant: AppGrant, why: StoreError | None) -> Held | ZoomAuthError:
+    async def _mint_alone(
+        self, ours: Held | None, grant: AppGrant, why: StoreError | None, since: float
+    ) -> Held | ZoomAuthError:
         """Get an app's token for this process, past the store: nothing is spent by it. It is offered to the store."""
         async with self._writing():
             if self.closed:
@@ -370,7 +373,7 @@ class Exchange:
             if why is not None:
                 self._keeper.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None)
             self._announce(events.StoreBypassed(key=self.key, error=why))
-            self._announce(events.TokenRenewed(key=self.key, generation=sent + 1, expires_in=token.expires_in))
+            self._announce_renewed(held, since)
             return held
 
     # What the steps above are made of.
@@ -380,7 +383,7 @@ class Exchange:
         if self.closed:
             return ManagerClosedError(_NOTHING_SENT)
         if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
-            return self._adopt(better)
+            return better
         return self._hopeless(seen, forced=forced)
 
     def _adoptable(self, seen: Look, ours: Held | None, *, trusted: bool) -> Held | None:
@@ -402,9 +405,10 @@ class Exchange:
         older = seen.reading.generation < ours.generation
         return self._app_grant is None and older and not _is_later(seen, ours)
 
-    def _adopt(self, held: Held) -> Held:
-        left = held.expires_at - self._means.now()
-        self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left))
+    def _adopt(self, held: Held, since: float) -> Held:
+        now = self._means.now()
+        left, took = held.expires_at - now, now - since
+        self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))
         return held
 
     def _hopeless(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
@@ -453,6 +457,12 @@ class Exchange:
             now=self._means.now(),
             policy=self._policy,
             luck=self._means.random(),
+        )
+
+    def _announce_renewed(self, held: Held, since: float) -> None:
+        took = self._means.now() - since
+        self._announce(
+            events.TokenRenewed(key=self.key, generation=held.generation, expires_in=held.token.expires_in, took=took)
         )
 
     def _announce(self, event: events.Event) -> None:

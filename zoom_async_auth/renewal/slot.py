@@ -176,18 +176,19 @@ class Slot:
     # The flight.
 
     async def _fly(self, flight: Flight[Held], before: Held | None) -> None:
+        since = self._means.now()
         try:
             await asyncio.sleep(0)  # who started this is not waiting yet; patience counts from then
             outcome = await self._renew(flight, before)
         except Exception as bug:  # noqa: BLE001 -- those who wait must hear of our own bugs
-            outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {type(bug).__name__}"))
+            outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {type(bug).__name__}"), since)
         self._land(flight, outcome)
 
     def _land(self, flight: Flight[Held], outcome: Held | ZoomAuthError | None) -> None:
         if self.flight is flight:
             self.flight = None
             if outcome is None and not self.exchange.closed:  # somebody cancelled the task
-                outcome = self._note_failure(TokenUnavailableError("the renewal was cancelled"))
+                outcome = self._note_failure(TokenUnavailableError("the renewal was cancelled"), self._means.now())
             flight.land(outcome)
             self._replan()
 
@@ -218,10 +219,10 @@ class Slot:
         failure = await self._settled()
         if failure is not None and not self.exchange.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
-        before = self.held
+        before, since = self.held, self._means.now()
         outcome = await self.exchange.renew(before, trusted=self.serving is not NOTHING, forced=forced)
         if isinstance(outcome, ZoomAuthError):
-            return self._note_failure(outcome)
+            return self._note_failure(outcome, since)
         if self.held is not before and self.held is not None and self.held.generation >= outcome.generation:
             return self.held  # authorized anew while this one was on its way, and perhaps rejected since
         if not self.exchange.closed:
@@ -235,9 +236,10 @@ class Slot:
         """Store what could not be stored before, if there is anything."""
         if self.exchange.pending is None:
             return None
+        since = self._means.now()
         outcome = await self.exchange.settle()
         if isinstance(outcome, StoreError):
-            self._note_failure(outcome)
+            self._note_failure(outcome, since)
             return outcome
         self.restraint = self.restraint.relieved()
         if not outcome:
@@ -268,7 +270,7 @@ class Slot:
         self._nudge()
         self._replan()
 
-    def _note_failure(self, error: ZoomAuthError) -> ZoomAuthError:
+    def _note_failure(self, error: ZoomAuthError, since: float) -> ZoomAuthError:
         now, served = self._means.now(), self.served()
         news = type(self.restraint.last_error) is not type(error) or not isinstance(error, AuthorizationRequiredError)
         if isinstance(error, AuthorizationRequiredError):
@@ -277,7 +279,7 @@ class Slot:
             left = 0.0 if served is None else served.withheld_at - now
             self.restraint = self.restraint.after_failure(error, now=now, luck=self._means.random(), left=left)
         if news:  # an app that nobody authorized yet is told of once, not twice a minute
-            self._means.announce(events.RenewalFailed(key=self.exchange.key, error=error))
+            self._means.announce(events.RenewalFailed(key=self.exchange.key, error=error, took=now - since))
         return error
 
     def _excuse(self) -> ZoomAuthError:
