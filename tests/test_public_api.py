@@ -72,6 +72,7 @@ def test_a_manager_is_a_bearer_source_and_its_names_are_fixed() -> None:
     assert verbs == {
         "aclose",
         "authorize",
+        "authorize_device",
         "bearer",
         "from_env",
         "headers",

@@ -1,23 +1,34 @@
-"""Who gives a token, where it may go, and how an aiohttp session attaches it.
+"""Who gives a token, where it may go, what a refusal means, and how an aiohttp session attaches it.
 
 A bearer token is cash: whoever reads it can spend it. So it goes to Zoom's hosts over https and nowhere else, whatever
-a redirect or a server's answer says.
+a redirect or a server's answer says. The rules are pure, and those of every adapter.
 """
 
+import asyncio
 import json
-from collections.abc import Collection
-from typing import Protocol
+import warnings
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
-from aiohttp.hdrs import AUTHORIZATION
+from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.hdrs import AUTHORIZATION, HOST
 from yarl import URL
+
+from zoom_async_auth.errors import ConfigurationError
 
 ZOOM_HOSTS = ("zoom.us", "zoomgov.com")
 TOKEN_REJECTED = 124
 """Zoom's code for a token that is malformed, expired, revoked or superseded."""
-_UNAUTHORIZED = 401
+UNAUTHORIZED = 401
+LONGEST_REFUSAL = 64 * 1024
+"""Bytes of a refusal that are looked at."""
+PATIENCE = 5.0
+"""Seconds within which a refusal has to be there, to its end."""
+
 _HTTPS_PORT = 443
-_MAX_ERROR_BODY = 64 * 1024
+_OVER_HTTP = {"ws": "http", "wss": "https"}
 
 
 class BearerSource(Protocol):
@@ -33,8 +44,23 @@ class BearerSource(Protocol):
 
 
 def origin_of(url: URL) -> str:
-    """Return scheme, host and port, comparable as a string."""
-    return f"{url.scheme}://{url.host}:{url.port}"
+    """Return scheme, host and port, comparable as a string; a WebSocket has those of the request that opens it."""
+    return f"{_OVER_HTTP.get(url.scheme, url.scheme)}://{url.host_subcomponent}:{url.port}"
+
+
+def origins(allowed: Iterable[str]) -> frozenset[str]:
+    """Return what `origin_of` makes of each.
+
+    Raises:
+        ConfigurationError: One of them is no origin.
+    """
+    try:
+        urls = [URL(text) for text in allowed]
+    except (ValueError, TypeError):
+        urls = [URL()]
+    if any(url.port is None for url in urls):
+        raise ConfigurationError("allowed takes a collection of origins, such as http://127.0.0.1:8000")
+    return frozenset(map(origin_of, urls))
 
 
 def may_carry_bearer(url: URL, allowed: Collection[str] = ()) -> bool:
@@ -44,58 +70,133 @@ def may_carry_bearer(url: URL, allowed: Collection[str] = ()) -> bool:
         url: Where a request is about to go.
         allowed: Origins (see `origin_of`) that count besides https on Zoom's hosts.
     """
+    if url.user is not None:
+        return False
     if origin_of(url) in allowed:
         return True
     host = (url.host or "").lower()
     at_zoom = any(host == name or host.endswith("." + name) for name in ZOOM_HOSTS)
-    return at_zoom and url.scheme == "https" and url.port == _HTTPS_PORT and url.user is None
+    return at_zoom and url.scheme in {"https", "wss"} and url.port == _HTTPS_PORT
+
+
+def token_was_rejected(status: int, body: bytes) -> bool:
+    """Tell whether Zoom's API refused the token itself, and not what it was used for.
+
+    A 401 that says nothing readable counts: it came from something in front of the API. Missing scopes (400, code 4711)
+    do not: no new token has more.
+
+    Args:
+        status: Of the answer.
+        body: Its body, as far as it could be read.
+    """
+    if status != UNAUTHORIZED:
+        return False
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    if not isinstance(content, dict):
+        return True
+    return (
+        content.get("code") == TOKEN_REJECTED
+        and "not supported as query parameter" not in str(content.get("message", ""))  # the caller's fault
+    )
 
 
 class BearerMiddleware:
     """Attaches the token in an aiohttp session: `ClientSession(middlewares=(BearerMiddleware(manager),))`.
 
-    A 401 with Zoom's code 124 invalidates the token that was rejected, and the request is sent once more, if its body
-    can be. A caller's own Authorization header stays as it is. Runs anew for each hop of a redirect.
+    A 401 that rejects the token invalidates it, and the request is sent once more, if its body can be. WebSockets
+    connect the same way.
+
+    Runs anew for each hop of a redirect: another host of Zoom's gets the token too. A caller's own Authorization header
+    stays as it is, and a call that went on without the token once, with that header or to a foreign host, goes on
+    without it to its end: it is not finished in another name than it was begun.
 
     Args:
         source: Gives the token.
-        allowed: Origins (see `origin_of`) that may have it besides Zoom's.
+        allowed: Origins that may have it besides Zoom's, such as `http://127.0.0.1:8000`.
+        route: Returns where a request goes, once there is a token; None: where it was meant to go.
+
+    Raises:
+        ConfigurationError: `allowed` holds something else than origins.
     """
 
-    def __init__(self, source: BearerSource, *, allowed: Collection[str] = ()) -> None:
+    def __init__(
+        self, source: BearerSource, *, allowed: Iterable[str] = (), route: Callable[[URL], URL] | None = None
+    ) -> None:
         self._source = source
-        self._allowed = frozenset(allowed)
+        self._allowed = origins(allowed)
+        self._route = route
+        self._without: WeakKeyDictionary[asyncio.Task[Any], object] = WeakKeyDictionary()
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request with the token, twice at most."""
-        if AUTHORIZATION in request.headers or not may_carry_bearer(request.url, self._allowed):
+        if self._goes_without(request):
             return await handler(request)
+        try:
+            return await self._send(request, handler)
+        finally:  # what was sent is shown by the answer, and by the exceptions of aiohttp
+            request.headers.pop(AUTHORIZATION, None)
 
-        # No token in a local variable: tracebacks with locals end up in logs.
-        request.headers[AUTHORIZATION] = f"Bearer {await self._source.bearer()}"
+    def _goes_without(self, request: ClientRequest) -> bool:
+        # The hops of a call have nothing public in common. If this list goes away, hops count as calls of their own.
+        call = getattr(request, "_traces", object())
+        task: Any = asyncio.current_task()
+        if (
+            AUTHORIZATION in request.headers
+            or self._without.get(task) is call
+            or not may_carry_bearer(request.url, self._allowed)
+        ):
+            self._without[task] = call
+            return True
+        return False
+
+    async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        await self._equip(request)
         response = await handler(request)
-        if not await _token_was_rejected(response):
-            return response
-
-        # Does nothing if somebody renewed it already.
-        self._source.invalidate(request.headers[AUTHORIZATION].removeprefix("Bearer "))
-        if getattr(request.body, "consumed", False):  # an async generator would be sent again, empty
+        try:
+            again = await self._is_to_be_sent_again(request, response)
+        except BaseException:
+            response.close()
+            raise
+        if not again:
             return response
         response.release()
-        request.headers[AUTHORIZATION] = f"Bearer {await self._source.bearer()}"
+        await request.close()  # a body that is still on its way would get mixed up with its second run
+        await self._equip(request)
         return await handler(request)
 
+    async def _equip(self, request: ClientRequest) -> None:
+        # No token in a local variable: tracebacks with locals end up in logs.
+        request.headers[AUTHORIZATION] = f"Bearer {await self._source.bearer()}"
+        if self._route is not None and (url := self._route(request.url)) != request.url:
+            request.url = request.original_url = url
+            request.headers[HOST] = url.host_port_subcomponent or ""
 
-async def _token_was_rejected(response: ClientResponse) -> bool:
-    """Tell whether Zoom's API refused the token itself, and not what it was used for."""
-    if response.status != _UNAUTHORIZED or (response.content_length or 0) > _MAX_ERROR_BODY:
-        return False
-    try:
-        content = json.loads(await response.read())
-    except (ValueError, RecursionError):
-        return False
-    return (
-        isinstance(content, dict)
-        and content.get("code") == TOKEN_REJECTED
-        and "not supported as query parameter" not in str(content.get("message", ""))  # the caller's fault
-    )
+    async def _is_to_be_sent_again(self, request: ClientRequest, response: ClientResponse) -> bool:
+        if response.status != UNAUTHORIZED or not token_was_rejected(response.status, await _peek(response)):
+            return False
+        # Does nothing if somebody renewed it already.
+        self._source.invalidate(request.headers[AUTHORIZATION].removeprefix("Bearer "))
+        return not getattr(request.body, "consumed", False)  # an async generator would be sent again, empty
+
+
+async def _peek(response: ClientResponse) -> bytes:
+    """Return the body, which can be read again; its beginning if it is too long, broken, or does not end."""
+    begun = bytearray()
+    patience = asyncio.timeout(PATIENCE)
+    with suppress(ClientError):
+        try:
+            async with patience:
+                while len(begun) <= LONGEST_REFUSAL and (piece := await response.content.read(LONGEST_REFUSAL)):
+                    begun += piece
+        except TimeoutError:
+            if not patience.expired():  # the session's own
+                raise
+    if begun:
+        with warnings.catch_warnings():
+            # There is no other way to put bytes back; aiohttp does it itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            response.content.unread_data(bytes(begun))
+    return bytes(begun)

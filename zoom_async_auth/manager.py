@@ -5,6 +5,7 @@ store). The life of a manager goes one way: new, open, closed.
 """
 
 import asyncio
+import functools
 import logging
 import os
 import random as random_
@@ -37,8 +38,11 @@ from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.crew import Crew
+from zoom_async_auth.renewal.device import DeviceFlow, Show
 from zoom_async_auth.renewal.exchange import Exchange, Means
 from zoom_async_auth.renewal.health import Health, health_of
+from zoom_async_auth.renewal.held import Held
+from zoom_async_auth.renewal.ledger import Ledger
 from zoom_async_auth.renewal.policy import RenewalPolicy
 from zoom_async_auth.renewal.scheduler import Scheduler
 from zoom_async_auth.renewal.slot import Slot
@@ -126,10 +130,19 @@ class TokenManager:
             announce=self._announce,
             spawn=self._crew.spawn,
         )
-        exchange = Exchange(means, key=self._key, store_key=f"{namespace_of(credentials, self._base_url)}/{self._key}")
+        store_key = f"{namespace_of(credentials, self._base_url)}/{self._key}"
+        exchange = Exchange(means, key=self._key, store_key=store_key)
         self._slot = Slot(exchange, means, self._scheduler.plan)
         self._supervisor: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._device = DeviceFlow(
+            means.client,
+            Ledger(self._store, key=store_key, holder=means.holder, policy=policy, now=self._now),
+            self._now,
+            self._closing,
+            ask=self._endpoint.device_code,
+            authorize=self._authorized,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
 
@@ -294,7 +307,26 @@ class TokenManager:
                 if self._is_person
                 else "an app gets tokens in its own name: a person's grant needs UserOAuth credentials"
             )
-        held = await self._crew.see_through(self._slot.authorize(grant))
+        held = await self._authorized(grant)
+        if isinstance(held, ZoomAuthError):
+            raise held.copy()
+        return held.token
+
+    async def authorize_device(self, show: Show) -> Token:
+        """Have a person authorize this program from any browser, by a code that it shows (RFC 8628).
+
+        Args:
+            show: Called once with the `DeviceCode`: `user_code` is to be typed in at `verification_uri`, within
+                `expires_in` seconds; awaited if it can be.
+
+        Raises:
+            AuthorizationRequiredError: The person declined, or did not answer in time.
+            ZoomAuthError: There is no code, or no way to go on; while Zoom or the store is down it goes on asking.
+
+        Cancellation: nothing more is asked. A token that is on its way then is kept.
+        """
+        self._require_open()
+        held = await self._device.run(show)
         if isinstance(held, ZoomAuthError):
             raise held.copy()
         return held.token
@@ -319,26 +351,45 @@ class TokenManager:
     def session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 -- of ClientSession
         """Return an aiohttp session on Zoom's API with the bearer attached: `session.get("/v2/users/me")`.
 
-        A 401 for a rejected token renews it and sends the request once more. The caller closes the session.
+        A 401 for a rejected token renews it and sends the request once more, see `bearer.BearerMiddleware`. Where the
+        account's API is comes with the token: a session that was made before has its requests sent there as well. The
+        caller closes the session.
 
         Args:
             options: Further arguments of `aiohttp.ClientSession`.
+
+        Raises:
+            ConfigurationError: A `base_url` is among them.
         """
         self._require_open()
-        middlewares = (*options.pop("middlewares", ()), BearerMiddleware(self, allowed=(self._own_origin(),)))
-        return aiohttp.ClientSession(self._api_url(), middlewares=middlewares, **options)
+        if "base_url" in options:
+            raise ConfigurationError(
+                "a session's base_url is the token's api_url; for another one make an aiohttp.ClientSession(base_url, "
+                "middlewares=[BearerMiddleware(manager)])"
+            )
+        base = self._api_url()
+        bearer = BearerMiddleware(self, allowed=(self._own_origin(),), route=functools.partial(self._route, base))
+        return aiohttp.ClientSession(base, middlewares=(*options.pop("middlewares", ()), bearer), **options)
 
     # What the above is made of.
 
     def _own_origin(self) -> str:
         return origin_of(URL(self._base_url))
 
-    def _api_url(self) -> str:
+    def _api_url(self) -> URL:
         held = self._slot.held
-        told = None if held is None else held.token.api_url
-        if told is not None and may_carry_bearer(URL(told), (self._own_origin(),)):
+        told = None if held is None or held.token.api_url is None else URL(held.token.api_url).origin()
+        if told is not None and may_carry_bearer(told, (self._own_origin(),)):
             return told
-        return _API_OF.get(self._base_url, self._base_url)
+        return URL(_API_OF.get(self._base_url, self._base_url))
+
+    def _route(self, base: URL, url: URL) -> URL:
+        """Return where a session's request to its `base` goes: the token may have told another `api_url` meanwhile."""
+        api_url = self._api_url()
+        return url if api_url == base or url.origin() != base else api_url.join(url.relative())
+
+    async def _authorized(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
+        return await self._crew.see_through(self._slot.authorize(grant))
 
     def _problem(self) -> MisuseError | ManagerClosedError | None:
         """Return why nothing can be done here and now, if so."""

@@ -24,15 +24,31 @@ def test_help_lists_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixtur
     text = " ".join(capsys.readouterr().out.split())
 
     assert ended.value.code == 0
-    for command in ("demo show the manager", "sandbox serve Zoom's OAuth", "token print a token"):
+    for command in ("login log a person in", "demo show the manager", "sandbox serve Zoom's OAuth", "token print a"):
         assert command in text
     assert (
-        "exit codes: 0 done, 1 the demo or the store has a trouble, 2 wrong arguments, 3 wrong configuration, "
-        "4 no token now (try later), 5 a person has to authorize the app, 130 interrupted"
+        "exit codes: 0 done, 1 the demo, a store or the doctor found a trouble, 2 wrong arguments, 3 wrong "
+        "configuration, 4 no token now (try later), 5 a person has to log in, 126 and 127 exec could not run the "
+        "command, 130 interrupted; exec ends with the code of its command"
     ) in text
 
 
-@pytest.mark.parametrize("command", ["demo", "sandbox", "token"])
+COMMANDS = [
+    "login",
+    "token",
+    "exec",
+    "inspect",
+    "revoke",
+    "logout",
+    "doctor",
+    "store",
+    "demo",
+    "sandbox",
+    "completion",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -59,6 +75,15 @@ def test_help_loads_nothing_that_a_command_needs(environment: dict[str, str]) ->
         ["fly"],
         ["token", "--json", "--header"],
         ["token", "--secret", "x"],
+        ["login", "--client-secret", "x"],
+        ["login", "--port", "65536"],
+        ["login", "--path", "callback"],
+        ["login", "--path", "/callback?x=1"],
+        ["login", "--timeout", "0"],
+        ["exec"],
+        ["exec", "--valid-for", "-1", "--", "true"],
+        ["exec", "ls", "-l"],  # without --, whose option is it?
+        ["completion", "cmd.exe"],
         ["demo", "--seconds", "7.9"],
         ["demo", "--seconds", "inf"],
         ["demo", "--seconds", "soon"],

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Kept:
         asyncio.run(self._put(store_at(self.url, keys=keys), identities))
 
     def content(self) -> str:
-        with sqlite3.connect(self.path) as connection:
+        with closing(sqlite3.connect(self.path)) as connection:
             return "\n".join(connection.iterdump())
 
     async def _put(self, store: Store, identities: dict[str, str]) -> None:
@@ -99,7 +100,7 @@ def test_list_tells_the_state_of_each_identity_and_no_secret(run: Run, kept: Kep
 
 def test_a_record_that_cannot_be_read_is_listed_as_such(run: Run, kept: Kept) -> None:
     kept.put(a="valid", b="valid")
-    with sqlite3.connect(kept.path) as connection:
+    with closing(sqlite3.connect(kept.path)) as connection, connection:
         connection.execute(
             "UPDATE zoom_async_auth_tokens SET payload = replace(payload, '\"format\": 1', '\"format\": 9')"
         )
@@ -155,7 +156,7 @@ def test_rewrap_without_the_old_key_changes_nothing(run: Run, kept: Kept) -> Non
 @pytest.mark.parametrize(
     ("arguments", "variables", "told"),
     [
-        (["list"], {}, "name the store: an argument, or ZOOM_STORE_URL"),
+        (["list"], {"XDG_DATA_HOME": "/nowhere"}, "there is no such file yet"),
         (["list", "mongodb://host"], {}, "a store's URL begins with sqlite:, postgresql: or redis:"),
         (["rewrap", "redis://host"], {}, "set ZOOM_STORE_KEYS"),
         (["rewrap", "redis://host"], {"ZOOM_STORE_KEYS": "hush"}, "keys must be a list of 32 random bytes"),

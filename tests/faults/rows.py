@@ -50,11 +50,8 @@ ROWS: dict[str, str | Waiting] = {
     ),
     "S26": "tests/faults/test_authorization.py::test_s26_a_callback_of_another_issuer_is_refused",
     "S27": "tests/faults/test_authorization.py::test_s27_a_redirect_uri_that_differs_in_case_or_slash_is_refused",
-    "S28": Waiting("web, log-in and monitoring", "the loopback receiver belongs to the log-in on the command line"),
-    "S29": Waiting(
-        "web, log-in and monitoring",
-        "the log-in of a device polls; what one answer means is tested elsewhere",
-    ),
+    "S28": "tests/cli/test_receiver.py::test_whatever_else_comes_is_turned_away_and_ends_nothing",
+    "S29": "tests/engine/test_device.py::test_each_slow_down_makes_the_interval_five_seconds_longer_for_good",
     "S30": (
         "tests/faults/test_authorization.py::test_s30_a_revocation_that_fails_changes_nothing_and_may_be_tried_again"
     ),
@@ -73,8 +70,10 @@ ROWS: dict[str, str | Waiting] = {
     "S43": "tests/faults/test_everything_else.py::test_s43_a_state_and_a_token_are_compared_in_constant_time",
     "S44": "tests/faults/test_everything_else.py::test_s44_claims_of_an_access_token_are_never_trusted",
     "S45": "tests/faults/test_everything_else.py::test_s45_odd_json_is_a_malformed_response",
-    "S46": Waiting("web, log-in and monitoring", "metrics and spans come with their adapters"),
-    "S47": "tests/faults/test_shown.py::test_s47_no_process_is_started_and_no_secret_taken_from_the_command_line",
+    "S46": "tests/integrations/test_monitoring.py::test_a_hundred_identities_make_no_more_series_than_one",
+    "S47": (
+        "tests/faults/test_shown.py::test_s47_two_commands_start_a_process_and_no_secret_is_taken_from_the_command_line"
+    ),
     "S48": "tests/faults/test_shown.py::test_s48_an_answer_without_a_required_field_is_told_by_its_names_alone",
     "S49": "tests/stores/test_encrypted.py::test_s49_a_dump_of_the_store_shows_no_token",
     "F1": "tests/faults/test_answers.py::test_f01_a_server_in_trouble_leaves_a_refresh_in_doubt_and_the_next_try_heals",

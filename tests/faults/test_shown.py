@@ -154,21 +154,25 @@ async def test_s42_an_error_with_line_breaks_and_escape_sequences_is_one_line(wo
     assert str(error).isprintable()
 
 
-def test_s47_no_process_is_started_and_no_secret_taken_from_the_command_line() -> None:
-    """So none is passed on: not by inheritance, not by argv, which every user of a host can read."""
-    imported: set[str] = set()
+def test_s47_two_commands_start_a_process_and_no_secret_is_taken_from_the_command_line() -> None:
+    """So none is passed on: not by inheritance (`exec` and the browser of `login` get none), not by argv."""
+    starters = {"subprocess", "multiprocessing", "concurrent", "pty", "webbrowser"}
+    started: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
+                names = {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
-    imported.remove("multiprocessing.parent_process")  # asks whether somebody started us
-    starters = {"subprocess", "multiprocessing", "concurrent", "pty"}
-    command = (PACKAGE / "cli" / "__init__.py").read_text()
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+            else:
+                continue
+            names -= {"multiprocessing.parent_process"}  # asks whether somebody started us
+            if found := {name.split(".")[0] for name in names} & starters:
+                started.setdefault(path.name, set()).update(found)
+    options = (PACKAGE / "cli" / "parser.py").read_text()
 
-    assert not starters & {name.split(".")[0] for name in imported}
-    assert not any(option in command for option in ("--client", "--secret", "--account"))
+    assert started == {"exec.py": {"subprocess"}, "login.py": {"webbrowser"}}
+    assert not any(option in options for option in ("--client-secret", "--secret", "--account"))
 
 
 async def test_s47_the_environment_is_read_and_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,25 @@
 """How a token gets onto a request, where it may go, and what happens when the API refuses it. On real sockets."""
 
+import asyncio
+import gzip
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from zoom_async_auth import TokenManager
-from zoom_async_auth.bearer import BearerMiddleware, may_carry_bearer, origin_of
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from tests.integrations.raw import Behaviour, answers, raw_server
+from tests.integrations.raw import request as request_of
+from zoom_async_auth import ConfigurationError, ManagerClosedError
+from zoom_async_auth.bearer import BearerMiddleware, may_carry_bearer, origin_of, origins, token_was_rejected
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -27,6 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
         "https://API.ZOOM.US/",
         "https://api.zoomgov.com:443/v2",
         "https://zoom.us/rec/download/abc?x=1",
+        "wss://ws.zoom.us/ws",
     ],
 )
 def test_the_bearer_goes_to_zoom(url: str) -> None:
@@ -45,7 +52,12 @@ def test_the_bearer_goes_to_zoom(url: str) -> None:
         "https://zoom.com/",
         "https://evil.example/zoom.us",
         "https://zoom.us./",
-        "wss://api.zoom.us/",
+        "ws://api.zoom.us/",
+        "wss://api.zoom.us:8443/",
+        "wss://evil.example/",
+        "ftp://zoom.us:443/",
+        "http://zoom.us:443/",
+        "ws://zoom.us:443/",
         "/v2/users/me",
         "//evil.example/",
         "http://127.0.0.1/",
@@ -70,6 +82,56 @@ def test_an_explicit_origin_counts_with_its_scheme_and_port() -> None:
     assert may_carry_bearer(URL("http://127.0.0.1:8000/v2"), allowed)
     assert not may_carry_bearer(URL("http://127.0.0.1:8001/v2"), allowed)
     assert not may_carry_bearer(URL("https://127.0.0.1:8000/v2"), allowed)
+    assert may_carry_bearer(URL("ws://127.0.0.1:8000/v2"), allowed)
+    assert not may_carry_bearer(URL("wss://127.0.0.1:8000/v2"), allowed)
+    assert not may_carry_bearer(URL("http://me@127.0.0.1:8000/v2"), allowed)
+
+
+def test_origins_are_told_as_they_are_written_elsewhere() -> None:
+    assert origins(["http://127.0.0.1", "https://[::1]:8443/", "http://localhost:8000/v2"]) == {
+        "http://127.0.0.1:80",
+        "https://[::1]:8443",
+        "http://localhost:8000",
+    }
+
+
+@pytest.mark.parametrize("allowed", ["http://127.0.0.1:8000", ["127.0.0.1:8000"], ["/"], ["http://[::1"], [None]])
+def test_what_is_no_collection_of_origins_is_refused(allowed: Any) -> None:
+    """Else it would be one that never matches."""
+    with pytest.raises(ConfigurationError, match="a collection of origins"):
+        BearerMiddleware(Source(), allowed=allowed)
+
+
+REJECTED = b'{"code":124,"message":"Invalid access token."}'
+QUERY = b'{"code":124,"message":"Invalid access token, this access token is not supported as query parameter string."}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "rejected"),
+    [
+        (401, REJECTED, True),
+        (401, b'{"code":124,"message":"Access token is expired."}', True),
+        (401, b"", True),
+        (401, b"<html>", True),
+        (401, b"\xff\xfe", True),
+        (401, b"[124]", True),
+        (401, b"null", True),
+        (401, b"[" * 10_000, True),
+        (401, b'{"code":124', True),
+        (401, b'{"code":3001,"message":"No permission."}', False),
+        (401, b'{"message":"No permission."}', False),
+        (401, QUERY, False),
+        (400, b'{"code":4711,"message":"Invalid access token, does not contain scopes:[user:read]."}', False),
+        (400, REJECTED, False),
+        (403, REJECTED, False),
+        (403, b"", False),
+        (200, REJECTED, False),
+        (500, b"", False),
+    ],
+)
+def test_a_token_was_rejected_by_a_401_that_says_so_or_nothing(status: int, body: bytes, *, rejected: bool) -> None:
+    """What Zoom says in other words is about what the token was used for."""
+    assert token_was_rejected(status, body) is rejected
 
 
 class Source:
@@ -191,16 +253,129 @@ async def test_missing_scopes_are_never_a_reason_to_renew() -> None:
         assert len(api.authorizations) == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[124]", b"null", b"[" * 100_000], ids=len)
-async def test_a_refusal_that_cannot_be_read_is_the_callers(body: bytes) -> None:
-    async def handle(_: web.Request) -> web.Response:
-        return web.Response(status=401, body=body)
+@pytest.mark.parametrize("body", [b"", b"<html>", b"x" * 100_000], ids=len)
+async def test_a_refusal_that_cannot_be_read_is_one_of_the_token(body: bytes) -> None:
+    """It comes from something in front of the API; if not, it costs one request more."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(status=401 if request.headers["Authorization"] == "Bearer token-1" else 200, body=body)
 
     async with _api(handle) as api:
         async with api.session.get("/") as response:
-            assert response.status == 401
-            assert await response.read() == body
-        assert api.source.invalidated == []
+            assert response.status == 200
+        assert api.source.invalidated == ["token-1"]
+        assert len(api.authorizations) == 2
+
+
+FINE = b"{}"
+
+
+async def _never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Refuse by a body without end."""
+    await request_of(reader)
+    writer.write(b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
+        await writer.drain()
+
+
+async def _bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Refuse by a body that is large once it is unpacked."""
+    await request_of(reader)
+    packed = gzip.compress(bytes(50_000_000), 1)
+    head = f"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+    writer.write(head.encode() + packed)
+    await writer.drain()
+    await asyncio.Event().wait()
+
+
+async def _hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Refuse by a body that does not come to its end."""
+    await request_of(reader)
+    writer.write(b'HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{"code":')
+    await asyncio.Event().wait()
+
+
+async def _breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Refuse by a body that ends before its end."""
+    await request_of(reader)
+    writer.write(b'HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{"code":')
+    await writer.drain()
+
+
+@pytest.mark.parametrize("refuses", [_never_ends, _bomb, _hangs, _breaks])
+async def test_a_refusal_without_an_end_holds_nothing_up(refuses: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read, and its connection is given up: the second request has one of its own."""
+    monkeypatch.setattr("zoom_async_auth.bearer.PATIENCE", 0.05 if refuses is _hangs else 15.0)
+    source = Source()
+    async with raw_server(refuses, answers(FINE)) as server:
+        connector = aiohttp.TCPConnector(limit=1)
+        middleware = BearerMiddleware(source, allowed=[server.url])
+        async with (
+            aiohttp.ClientSession(server.url, connector=connector, middlewares=[middleware]) as session,
+            session.get("/") as response,
+        ):
+            assert await response.read() == FINE
+        assert server.connections == len(server.requests) == 2
+    assert source.invalidated == ["token-1"]
+
+
+@pytest.mark.asyncio(loop_factories=["plain"])
+async def test_the_deadline_of_a_session_holds_while_a_refusal_is_read() -> None:
+    source = Source()
+    async with raw_server(_hangs, answers(FINE)) as server:
+        middleware = BearerMiddleware(source, allowed=[server.url])
+        timeout = aiohttp.ClientTimeout(total=1.0)
+        async with aiohttp.ClientSession(server.url, timeout=timeout, middlewares=[middleware]) as session:
+            with pytest.raises(TimeoutError):
+                await session.get("/")
+        assert server.connections == 1
+    assert source.invalidated == []
+
+
+async def test_an_answer_that_is_no_refusal_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording is larger than the memory."""
+    monkeypatch.setattr("zoom_async_auth.bearer.PATIENCE", 60.0)
+
+    async def sends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nthe beginning")
+        await asyncio.Event().wait()
+
+    async with raw_server(sends) as server:
+        middleware = BearerMiddleware(Source(), allowed=[server.url])
+        async with (
+            aiohttp.ClientSession(server.url, middlewares=[middleware]) as session,
+            session.get("/") as response,
+        ):
+            assert await response.content.readany() == b"the beginning"
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 300_000])
+async def test_the_callers_refusal_can_be_read_as_if_nobody_had_looked(size: int) -> None:
+    """Whole, in pieces, packed or not, however long."""
+    refusal = b'{"code":3001,"message":"%s"}' % (b"x" * size)
+
+    async def once() -> AsyncIterator[bytes]:
+        yield b"so that a refusal that is too long comes back, too"
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=401)
+        response.enable_chunked_encoding()
+        if "packed" in request.query:
+            response.enable_compression(web.ContentCoding.gzip)
+        await response.prepare(request)
+        await response.write(refusal)
+        return response
+
+    async with _api(handle) as api:
+        for path in ("/", "/?packed"):
+            async with api.session.post(path, data=once()) as response:
+                assert await response.read() == refusal
+            async with api.session.post(path, data=once()) as response:
+                assert b"".join([piece async for piece in response.content.iter_chunked(1000)]) == refusal
+            async with api.session.post(path, data=once()) as response:
+                assert b"".join([piece async for piece, _ in response.content.iter_chunks()]) == refusal
 
 
 async def test_a_callers_own_authorization_stays_as_it_is() -> None:
@@ -224,6 +399,117 @@ async def test_a_body_that_is_used_up_is_not_replayed() -> None:
             assert (await response.json())["code"] == 124
         assert api.source.invalidated == ["token-1"]
         assert api.bodies == [b"all there is"]
+
+
+async def test_a_file_is_replayed_from_its_beginning_alone_or_in_a_form() -> None:
+    async with _api(_rejects("token-1", "token-3")) as api:
+        async with api.session.put("/", data=io.BytesIO(b"a recording")) as response:
+            assert response.status == 200
+        api.source.generation = 3
+        async with api.session.post("/", data={"file": io.BytesIO(b"a recording")}) as response:
+            assert response.status == 200
+        assert api.source.invalidated == ["token-1", "token-3"]
+        whole, again, form, form_again = api.bodies
+        assert whole == again == b"a recording"
+        assert b"a recording" in form
+        assert form == form_again
+
+
+class Upload(aiohttp.Payload):
+    """A body whose first run does not come to its end, and takes its time to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(b"a recording", content_type="video/mp4")
+        self._size = len(self._value)
+        self.runs: list[str] = []
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise NotImplementedError
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self.runs.append("begins")
+        if len(self.runs) > 1:
+            await writer.write(self._value)
+            return
+        await writer.write(self._value[:5])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            self.runs.append("ended")
+
+
+async def test_a_refusal_amid_an_upload_stops_it_before_it_starts_again() -> None:
+    """A server may refuse by the headers alone. Two runs of one file would share its position."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"Bearer token-1" in head:
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\n\r\n" % len(REJECTED) + REJECTED)
+        else:
+            assert await reader.readexactly(11) == b"a recording"
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    upload = Upload()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        middleware = BearerMiddleware(Source(), allowed=[url])
+        async with (
+            aiohttp.ClientSession(url, middlewares=[middleware]) as session,
+            session.put("/", data=upload) as response,
+        ):
+            assert response.status == 200
+            assert upload.runs == ["begins", "ended", "begins"]
+
+
+async def test_a_source_that_fails_on_a_refusal_leaves_no_connection_behind() -> None:
+    class Closed(Source):
+        def invalidate(self, token: str, /) -> bool:
+            raise ManagerClosedError(f"the manager is closed, after {len(token)} characters")
+
+    async with raw_server(answers(b"", status="401 Unauthorized"), answers(FINE)) as server:
+        middleware = BearerMiddleware(Closed(), allowed=[server.url])
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(server.url, connector=connector, middlewares=[middleware]) as session:
+            with pytest.raises(ManagerClosedError):
+                await session.get("/")
+            async with session.get("/") as response:
+                assert response.status == 200
+
+
+async def test_an_answer_and_its_exceptions_do_not_show_the_token() -> None:
+    """aiohttp hands out the headers that were sent, and its errors print them."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/first":
+            raise web.HTTPFound("/second")
+        return web.Response(status=403)
+
+    async with _api(handle) as api:
+        response = await api.session.get("/first")
+        with pytest.raises(aiohttp.ClientResponseError) as refused:
+            response.raise_for_status()
+        assert len(response.history) == 1
+        for shown in (repr(refused.value), str(response.request_info), str(response.history[0].request_info)):
+            assert "token-1" not in shown
+        assert api.authorizations == ["Bearer token-1"] * 2
+
+
+async def test_a_failure_does_not_show_the_token_either() -> None:
+    async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 banana\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(garbage) as server:
+        middleware = BearerMiddleware(Source(), allowed=[server.url])
+        async with aiohttp.ClientSession(server.url, middlewares=[middleware]) as session:
+            with pytest.raises(aiohttp.ClientResponseError) as failed:
+                await session.get("/")
+        assert b"Bearer token-1" in server.requests[0]
+    assert "token-1" not in repr(failed.value)
 
 
 async def test_a_redirect_to_another_origin_does_not_get_the_token() -> None:
@@ -268,53 +554,19 @@ async def test_a_websocket_connects_with_the_token() -> None:
         assert api.authorizations == ["Bearer token-1"]
 
 
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
+async def test_a_websocket_whose_token_was_rejected_connects_with_the_next_one() -> None:
+    """The same by its own scheme."""
 
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.headers["Authorization"] == "Bearer token-1":
+            return web.Response(status=401, body=REJECTED)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("hello")
+        await socket.close()
+        return socket
 
-async def test_a_session_speaks_to_the_api_of_the_account(zoom: Zoom) -> None:
-    """`api_url` comes with the token; the session of a manager uses it."""
-    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
-        await manager.bearer()
-        async with manager.session() as session, session.get("/v2/users/me") as response:
-            assert response.status == 200
-            assert response.url == URL(zoom.url).with_path("/v2/users/me")
-
-
-async def test_a_session_replaces_a_rejected_token_once(zoom: Zoom) -> None:
-    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager, manager.session() as session:
-        zoom.reject(await manager.bearer())
-        async with session.get("/v2/users/me") as response:
-            assert response.status == 200
-
-    assert zoom.token_requests == 2
-
-
-async def test_a_session_takes_the_options_of_aiohttp_and_other_middlewares(zoom: Zoom) -> None:
-    seen: list[str | None] = []
-
-    async def look(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        seen.append(request.headers.get("X-Mine"))
-        return await handler(request)
-
-    async with (
-        TokenManager(zoom.credentials, base_url=zoom.url) as manager,
-        manager.session(headers={"X-Mine": "1"}, middlewares=[look], raise_for_status=True) as session,
-        session.get("/v2/users/me") as response,
-    ):
-        assert (await response.json())["type"] == 1
-
-    assert seen == ["1"]
-
-
-async def test_an_api_url_that_is_not_zooms_is_not_used(zoom: Zoom) -> None:
-    """It comes from a server's answer (S41)."""
-    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
-        own, zoom.url = zoom.url, "https://evil.example"
-        token = await manager.token()
-        zoom.url = own
-        assert token.api_url == "https://evil.example"
-        async with manager.session() as session, session.get("/v2/users/me") as response:
-            assert response.url.origin() == URL(own).origin()
+    async with _api(handle) as api:
+        async with api.session.ws_connect(api.url.with_scheme("ws")) as socket:
+            assert await socket.receive_str() == "hello"
+        assert api.authorizations == ["Bearer token-1", "Bearer token-2"]

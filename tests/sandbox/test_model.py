@@ -293,6 +293,18 @@ def test_revoking_one_of_a_pair_kills_both(model: Model, kind: str) -> None:
     assert refresh(model, pair["refresh_token"]) is INVALID_TOKEN
 
 
+def test_who_has_authorized_an_app_is_known_until_it_is_taken_back(model: Model) -> None:
+    alice = authorized(model)
+    authorized(model, "bob")
+    authorized(model, "bob")
+    assert model.persons("person") == ["alice", "bob"]
+    assert model.persons("public") == []
+
+    model.revoke(PERSON, alice["access_token"])
+
+    assert model.persons("person") == ["bob"]
+
+
 def test_revoking_an_apps_own_token_leaves_the_others(model: Model) -> None:
     one, other = own_token(model), own_token(model)
 

@@ -11,11 +11,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.authorize import AuthorizationRequest, authorization_request, read_callback
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.grants import (
+    AccountCredentialsGrant,
     AuthorizationCodeGrant,
     ClientCredentialsGrant,
     DeviceCodeGrant,
@@ -28,7 +30,7 @@ HOSTILE = ["\"><script>alert('x')</script>", "' onfocus='alert(1)", "&quot;&#34;
 
 
 class Page(HTMLParser):
-    """What a browser sees in a page: its tags, and the fields of its form."""
+    """What a browser sees in a page: its tags, and what its form would send."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -39,7 +41,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         known = dict(attrs)
-        if tag == "input":
+        if tag == "input" and (known.get("type") != "radio" or "checked" in known):
             self.fields[known["name"] or ""] = known["value"] or ""
 
 
@@ -61,9 +63,9 @@ def asked(zoom: Zoom, app: UserOAuth | None = None) -> AuthorizationRequest:
     )
 
 
-async def visit(http: aiohttp.ClientSession, url: str) -> Page:
+async def visit(http: aiohttp.ClientSession, url: str, *, status: int = 200) -> Page:
     async with http.get(url) as response:
-        assert response.status == 200
+        assert response.status == status
         return Page(await response.text())
 
 
@@ -110,13 +112,15 @@ async def test_a_refusal_is_zooms_to_the_letter(http: aiohttp.ClientSession) -> 
         assert response.headers["Cache-Control"] == "no-store"
 
 
-async def test_parameters_in_the_query_are_not_read(zoom: Zoom, http: aiohttp.ClientSession) -> None:
-    """They end in logs: a client that puts secrets there has to fail here (S20)."""
-    request = token_request(zoom.client_credentials, ClientCredentialsGrant())
-    async with http.post(f"{request.path}?{request.body.decode()}", headers=request.headers) as response:
-        assert response.status == 400
+async def test_parameters_may_stand_in_the_query(zoom: Zoom, http: aiohttp.ClientSession) -> None:
+    """Zoom's documentation shows it, and published clients do it: here with an escape, and with JSON for no body."""
+    request = token_request(zoom.credentials, AccountCredentialsGrant(account_id=zoom.credentials.account_id))
+    query = request.body.decode().replace("account_c", "%61ccount_c")
+    headers = {"Authorization": request.headers["Authorization"], "Content-Type": "application/json"}
+    async with http.post(URL(f"{request.path}?{query}", encoded=True), headers=headers) as response:
+        assert response.status == 200
 
-    assert zoom.stats == {"none": {"invalid_request": 1}}
+    assert zoom.stats == {"account_credentials": {"ok": 1}}
 
 
 async def test_a_chain_is_begun_refreshed_and_revoked(zoom: Zoom, http: aiohttp.ClientSession) -> None:
@@ -130,6 +134,19 @@ async def test_a_chain_is_begun_refreshed_and_revoked(zoom: Zoom, http: aiohttp.
     assert await whoami(http, second["access_token"]) == (401, None)
     again = token_request(app, RefreshTokenGrant(refresh_token=second["refresh_token"]))
     assert await send(http, again) == {"reason": "Invalid Token!", "error": "invalid_grant"}
+
+
+async def test_a_token_shows_its_own_user_and_nobody_else(zoom: Zoom, http: aiohttp.ClientSession) -> None:
+    """By "me" or by id; anybody else does not exist."""
+    grant = AuthorizationCodeGrant(code=zoom.authorize("bob"), redirect_uri=zoom.redirect_uri)
+    token = (await send(http, token_request(zoom.user_app, grant)))["access_token"]
+    headers, seen = {"Authorization": f"Bearer {token}"}, []
+    for user_id in ("me", "bob", "alice"):
+        async with http.get(f"/v2/users/{user_id}", headers=headers) as response:
+            answer = await response.json()
+            seen.append((response.status, answer.get("id") or answer["message"]))
+
+    assert seen == [(200, "bob"), (200, "bob"), (404, "User does not exist: alice.")]
 
 
 async def test_an_app_sees_the_users_of_its_account(zoom: Zoom, http: aiohttp.ClientSession) -> None:
@@ -300,7 +317,7 @@ async def test_a_person_connects_a_device_on_the_page_that_it_shows(
 ) -> None:
     """The code is filled in; the tokens are those of the person who allowed it."""
     fields = (await visit(http, device["verification_uri_complete"])).fields
-    assert fields == {"user_code": device["user_code"], "user": "alice"}
+    assert fields == {"user_code": device["user_code"], "user": "alice", "other": ""}
 
     async with http.post("/oauth/device", data={**fields, "user": "bob", "decision": "allow"}) as response:
         assert response.status == 200
@@ -370,8 +387,9 @@ async def test_a_hostile_state_comes_back_as_a_parameter_and_nothing_else(
 
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_what_the_device_page_is_told_stays_text(http: aiohttp.ClientSession, text: str) -> None:
-    harmless = await visit(http, "/oauth/device")
-    page = await visit(http, f"/oauth/device?{urlencode({'user_code': text})}")
+    """It is there to be corrected."""
+    harmless = await visit(http, "/oauth/device?user_code=unknown", status=400)
+    page = await visit(http, f"/oauth/device?{urlencode({'user_code': text})}", status=400)
 
     assert page.tags == harmless.tags
     assert page.fields["user_code"] == text

@@ -17,6 +17,7 @@ from zoom_async_auth.testing import ManualClock
 
 FORM = "application/x-www-form-urlencoded"
 INVALID_CLIENT = b'{"reason":"Invalid client_id or client_secret","error":"invalid_client"}'
+ALICE = {"id": "alice", "display_name": "Alice", "email": "alice@example.com", "type": 1}
 BAD_REQUEST = b'{"reason":"Bad Request","error":"invalid_request"}'
 
 
@@ -209,6 +210,31 @@ def test_a_form_with_a_field_twice_or_of_no_text_is_bad(zoom: Zoom, body: bytes)
     assert (reply.status, reply.body) == (400, BAD_REQUEST)
 
 
+@pytest.mark.parametrize("secret", ["client_secret", "code", "code_verifier", "device_code", "refresh_token", "token"])
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke"])
+def test_a_secret_in_the_query_is_bad(zoom: Zoom, path: str, secret: str) -> None:
+    """It would end in logs: a client that puts it there has to fail here, though Zoom may take it (S20)."""
+    body = urlencode({**own_form(zoom), "token": "x"} if secret != "token" else own_form(zoom)).encode()
+    reply = zoom.post(path, {"Content-Type": FORM, "Authorization": own_basic(zoom)}, body, query=f"{secret}=x")
+
+    assert (reply.status, reply.body) == (400, BAD_REQUEST)
+
+
+@pytest.mark.parametrize("query", ["account_id=x", "x=1&x=2", "x=%FF"])
+def test_a_query_is_read_like_a_form_and_with_it(zoom: Zoom, query: str) -> None:
+    headers = {"Content-Type": FORM, "Authorization": own_basic(zoom)}
+    answers = [zoom.post("/oauth/token", headers, urlencode(own_form(zoom)).encode(), q) for q in ("x=1", query)]
+
+    assert [answer.status for answer in answers] == [200, 400]
+
+
+def test_a_query_makes_no_form_of_another_body(zoom: Zoom) -> None:
+    query = urlencode(own_form(zoom))
+    reply = zoom.post("/oauth/token", {"Authorization": own_basic(zoom)}, b"{}", query)
+
+    assert (reply.status, reply.body) == (400, BAD_REQUEST)
+
+
 def test_an_empty_field_is_a_field(zoom: Zoom) -> None:
     """An empty account id is a wrong one, not a missing one; and a verifier may not be emptied."""
     code = zoom.authorize(code_challenge=code_challenge("v" * 43))
@@ -284,7 +310,7 @@ def test_the_api_knows_whose_token_it_is(zoom: Zoom) -> None:
     token = personal_pair(zoom)["access_token"]
 
     for scheme in ("Bearer", "bearer"):
-        assert content(zoom.me(f"{scheme} {token}")) == {"id": "alice", "email": "alice@example.com", "type": 1}
+        assert content(zoom.me(f"{scheme} {token}")) == ALICE
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer made-up", "Basic {token}", "{token}"])

@@ -1,40 +1,38 @@
 """`zoom-async-auth store`: looks after a store. It never shows a secret."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from zoom_async_auth.cli.keychain import NoKeyring, look_into_keyring
+from zoom_async_auth.cli.place import KEYS, Address, address_of, keys_of
+from zoom_async_auth.cli.terminal import tell, tell_json
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.stores.base import Browsable, Reading, Store
 from zoom_async_auth.stores.urls import store_at
 
-URL = "ZOOM_STORE_URL"
-KEYS = "ZOOM_STORE_KEYS"
 TROUBLE = 1
 """The exit code if something is not as it should be."""
 
 _PAGE = 500
 
 
-def run(action: str, *, url: str | None, key: str | None, as_json: bool) -> int:
-    """Do what is to be done with the store at `url`, or at that of the environment."""
-    address = url or os.environ.get(URL)
-    if not address:
-        raise ConfigurationError(f"name the store: an argument, or {URL} in the environment (best, with a password)")
-    _require_file(address)
+def run(action: str, *, url: str | None, as_json: bool, key: str = "") -> int:
+    """Do what is to be done with the store at `url`, that of the environment, or that of the log-ins."""
+    address = address_of(url)
+    if address.missing:
+        raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
     match action:
         case "check":
-            work = _check(store_at(address), as_json=as_json)
+            work = _check(store_at(address.url), as_json=as_json)
         case "list":
-            work = _list(store_at(address), as_json=as_json)
+            work = _list(store_at(address.url), as_json=as_json)
         case "forget":
-            work = _forget(store_at(address), key or "", as_json=as_json)
+            work = _forget(store_at(address.url), key, as_json=as_json)
         case _:
-            work = _rewrap(_encrypted(address, os.environ), as_json=as_json)
+            work = _rewrap(address, as_json=as_json)
     return asyncio.run(work)
 
 
@@ -42,10 +40,10 @@ async def _check(store: Any, *, as_json: bool) -> int:  # noqa: ANN401 -- a stor
     async with store:
         facts = await store.check()
     if as_json:
-        _print_json([{"what": fact.what, "ok": fact.ok, "told": fact.told} for fact in facts])
+        tell_json([{"what": fact.what, "ok": fact.ok, "told": fact.told} for fact in facts])
     else:
         for fact in facts:
-            _print(f"{'ok' if fact.ok else 'NOT OK':<6}  {fact.what}: {fact.told}")
+            tell(f"{'ok' if fact.ok else 'NOT OK':<6}  {fact.what}: {fact.told}")
     return 0 if all(fact.ok for fact in facts) else TROUBLE
 
 
@@ -54,14 +52,14 @@ async def _list(store: Store, *, as_json: bool) -> int:
     async with store:
         async for key in _keys(store):
             try:
-                told = _told(key, await store.peek(key))
+                told = told_of(key, await store.peek(key))
             except StoreError as error:
                 told = {"key": key, "state": "unreadable", "why": str(error)}
                 unreadable += 1
             if as_json:
-                _print_json(told)
+                tell_json(told)
             else:
-                _print(f"{key}  " + ", ".join(_words(told)))
+                tell(f"{key}  " + ", ".join(_words(told)))
     return TROUBLE if unreadable else 0
 
 
@@ -71,13 +69,16 @@ async def _forget(store: Store, key: str, *, as_json: bool) -> int:
             raise ConfigurationError("there is no such key: `list` shows all, as they have to be given")
         await store.forget(key)
     if as_json:
-        _print_json({"key": key, "state": "forgotten"})
+        tell_json({"key": key, "state": "forgotten"})
     else:
-        _print("forgotten here; Zoom still takes the token: revoke it there if somebody else may have it")
+        tell("forgotten here; Zoom still takes the token: revoke it there if somebody else may have it")
     return 0
 
 
-async def _rewrap(store: Any, *, as_json: bool) -> int:  # noqa: ANN401 -- an EncryptedStore
+async def _rewrap(address: Address, *, as_json: bool) -> int:
+    store = await _encrypted(address, os.environ, quiet=as_json)
+    if isinstance(store, ConfigurationError):
+        raise store
     counts = {"done": 0, "current": 0, "busy": 0, "unreadable": 0}
     async with store:
         async for key in _keys(store):
@@ -87,28 +88,31 @@ async def _rewrap(store: Any, *, as_json: bool) -> int:  # noqa: ANN401 -- an En
                 counts["unreadable"] += 1
                 sys.stderr.write(f"{key}: {error}\n")
     if as_json:
-        _print_json(counts)
+        tell_json(counts)
     else:
-        _print(
+        tell(
             f"{counts['done']} sealed anew, {counts['current']} needed nothing, {counts['busy']} busy (run it again), "
             f"{counts['unreadable']} unreadable"
         )
     return TROUBLE if counts["busy"] or counts["unreadable"] else 0
 
 
-def _encrypted(url: str, environ: Mapping[str, str]) -> Store:
-    keys = [key for key in environ.get(KEYS, "").split(",") if key]
+async def _encrypted(address: Address, environ: Mapping[str, str], *, quiet: bool) -> Any | ConfigurationError:  # noqa: ANN401
+    """Return an EncryptedStore. The error is returned: the frame here holds keys."""
+    keys = keys_of(environ)
+    if not keys and address.own:
+        found = await look_into_keyring(create=True, quiet=quiet)
+        if isinstance(found, ConfigurationError):
+            return found
+        keys = [] if isinstance(found, NoKeyring) or found.key is None else [found.key]
     if not keys:
-        raise ConfigurationError(f"set {KEYS} to the keys, with commas between them; the first one seals")
-    kept_already = {} if url.startswith(("sqlite", "postgresql")) else {"allow_rotating": True}
-    return store_at(url, keys=keys, **kept_already)
-
-
-def _require_file(url: str) -> None:
-    """Raise if it names a file that is not there: a store would make one, where nobody looks for it."""
-    scheme, _, path = url.partition("://")
-    if scheme.partition("+")[0] == "sqlite" and not Path(path.removeprefix("/")).exists():
-        raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
+        return ConfigurationError(f"set {KEYS} to the keys, with commas between them; the first one seals")
+    kept_already = {} if address.url.startswith(("sqlite", "postgresql")) else {"allow_rotating": True}
+    try:
+        return store_at(address.url, keys=keys, **kept_already)
+    except ConfigurationError as known:
+        failure = known.copy()
+    return failure
 
 
 async def _keys(store: object) -> AsyncIterator[str]:
@@ -122,7 +126,8 @@ async def _keys(store: object) -> AsyncIterator[str]:
         after = page[-1]
 
 
-def _told(key: str, reading: Reading) -> dict[str, Any]:
+def told_of(key: str, reading: Reading) -> dict[str, Any]:
+    """Return what may be told of an identity."""
     record = reading.record
     return {
         "key": key,
@@ -160,11 +165,3 @@ def _words(told: Mapping[str, Any]) -> Sequence[str]:
     if told["intents"]:
         words.append(f"{told['intents']} spending(s) without a result")
     return words
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")

@@ -1,37 +1,34 @@
 """`zoom-async-auth token`: one token, printed."""
 
 import asyncio
-import json
-import sys
+from typing import Any
 
-from zoom_async_auth.manager import TokenManager
+from zoom_async_auth.cli.terminal import progress, tell, tell_json
+from zoom_async_auth.cli.who import Person, named_person, opened
 from zoom_async_auth.oauth.token import Token
-from zoom_async_auth.renewal.policy import RenewalPolicy
-
-PATIENCE = 10.0
-"""Seconds: a person sits in front of it, or a script that has a retry of its own."""
 
 
-def run(*, as_json: bool, as_header: bool) -> int:
-    """Print a token for the app in the environment."""
-    manager = TokenManager.from_env(policy=RenewalPolicy(timeout=PATIENCE))
-    token = asyncio.run(_one_token(manager))
+def run(*, as_json: bool, as_header: bool, **whose: Any) -> int:  # noqa: ANN401 -- of `named_person`
+    """Print a token, of the app or of a person."""
+    token, seconds_left = asyncio.run(_token(named_person(**whose), quiet=as_json))
     if as_json:
-        shown = {
-            "access_token": token.access_token,
-            "token_type": token.token_type,
-            "expires_in": token.expires_in,
-            "scope": " ".join(sorted(token.scope)),
-            "api_url": token.api_url,
-        }
-        sys.stdout.write(json.dumps(shown) + "\n")
-    elif as_header:
-        sys.stdout.write(f"Authorization: Bearer {token.access_token}\n")
+        tell_json(
+            {
+                "access_token": token.access_token,
+                "token_type": token.token_type,
+                "expires_in": token.expires_in,
+                "scope": " ".join(sorted(token.scope)),
+                "api_url": token.api_url,
+                "seconds_left": int(seconds_left),
+            }
+        )
     else:
-        sys.stdout.write(token.access_token + "\n")
+        tell(f"Authorization: Bearer {token.access_token}" if as_header else token.access_token)
     return 0
 
 
-async def _one_token(manager: TokenManager) -> Token:
-    async with manager:
-        return await manager.token()
+async def _token(person: Person | None, *, quiet: bool) -> tuple[Token, float]:
+    async with opened(person, quiet=quiet) as manager:
+        with progress("asking for a token", quiet=quiet):
+            token = await manager.token()
+        return token, manager.health().seconds_left

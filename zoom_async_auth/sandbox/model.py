@@ -11,6 +11,7 @@ an app's own tokens      live side by side
 """
 
 import hmac
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ DEVICE_LIFETIME = 900.0
 DEVICE_INTERVAL = 5.0
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
+_LOOPBACK = re.compile(
+    r"http://(?:127\.0\.0\.1|\[::1\]|localhost):([1-9]\d{0,4})(?:[/?][\w.~!$&'()*+,;=:@%/?-]*)?", re.ASCII
+)
+_LAST_PORT = 65535
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
@@ -33,7 +39,9 @@ class App:
         client_id: Its name.
         client_secret: None for a public client.
         grants: The grant types that it may use.
-        redirect_uris: Where the consent page may send people.
+        redirect_uris: Where the consent page may send people, to the letter.
+        loopback: Whether it may also send them to any port and path of their own host (RFC 8252, section 7.3): to a
+            command that has taken a free port, or to a web app that is tried out.
         scope: What its tokens may do, separated by blanks.
         account_id: Of a server-to-server app.
     """
@@ -42,8 +50,16 @@ class App:
     client_secret: str | None = field(repr=False)
     grants: frozenset[str]
     redirect_uris: tuple[str, ...] = ()
+    loopback: bool = False
     scope: str = "user:read:admin"
     account_id: str = "sandbox-account"
+
+    def may_lead_to(self, redirect_uri: str) -> bool:
+        """Tell whether the consent page may send people there."""
+        if redirect_uri in self.redirect_uris:
+            return True
+        found = _LOOPBACK.fullmatch(redirect_uri) if self.loopback else None
+        return found is not None and int(found[1]) <= _LAST_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +202,18 @@ class Model:
             "interval": int(DEVICE_INTERVAL),
         }
 
+    def device_app(self, user_code: str) -> App | None:
+        """Return the app on the device that waits with this code."""
+        device = self._waiting(user_code)
+        return None if device is None else device.app
+
     def decide_device(self, user_code: str, user: str, *, allow: bool) -> bool:
         """Let `user` answer for a device; tell whether there is one with this code."""
-        for device in self._devices.values():
-            if device.user_code == user_code and device.decision == "pending" and self._now() < device.expires_at:
-                device.decision, device.user = ("allowed" if allow else "denied"), user
-                return True
-        return False
+        device = self._waiting(user_code)
+        if device is None:
+            return False
+        device.decision, device.user = ("allowed" if allow else "denied"), user
+        return True
 
     def revoke(self, app: App, token: str) -> Answer:
         """Answer `POST /oauth/revoke`: access and refresh token die at once. An unknown token counts as dead."""
@@ -204,6 +225,10 @@ class Model:
                 self._kill(chain)
         return {"status": "success"}
 
+    def persons(self, client_id: str) -> list[str]:
+        """Return who has authorized an app, and not taken that back."""
+        return [chain.user for chain in self._chains if chain.app.client_id == client_id]
+
     def user_of(self, access_token: str) -> str | None:
         """Return whose token it is, if it is good."""
         _, user, expires_at = self._access.get(access_token, (None, None, 0.0))
@@ -212,6 +237,12 @@ class Model:
     def reject(self, access_token: str) -> None:
         """Have the API refuse this token from now on."""
         self._rejected.add(access_token)
+
+    def _waiting(self, user_code: str) -> _Device | None:
+        for device in self._devices.values():
+            if device.user_code == user_code and device.decision == "pending" and self._now() < device.expires_at:
+                return device
+        return None
 
     def _own_token(self, app: App) -> dict[str, Any]:
         user = "account-owner"

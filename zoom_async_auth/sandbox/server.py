@@ -11,11 +11,22 @@ from aiohttp import web
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.sandbox.delivery import deliver, response_of
 from zoom_async_auth.sandbox.model import App
-from zoom_async_auth.sandbox.pages import PAGE_HEADERS, consent_page, device_page, message_page, unregistered_page
+from zoom_async_auth.sandbox.pages import (
+    ANOTHER,
+    PAGE_HEADERS,
+    PERSONS,
+    consent_page,
+    device_consent_page,
+    device_page,
+    message_page,
+    unregistered_page,
+)
 from zoom_async_auth.sandbox.zoom import Zoom, read_form
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _LONGEST_REQUEST = 64 * 1024
+_NOBODY = "Type whose account it is, or choose one of the others."
+_UNKNOWN_CODE = "There is no such code. Check it on the device: it may have expired."
 
 
 class Sandbox:
@@ -63,7 +74,7 @@ class Sandbox:
                 web.post("/oauth/authorize", self._consent),
                 web.get("/oauth/device", self._device_page),
                 web.post("/oauth/device", self._device_decision),
-                web.get("/v2/users/me", self._me),
+                web.get("/v2/users/{user_id}", self._user),
                 web.get("/v2/users", self._users),
                 web.get("/.well-known/oauth-authorization-server", self._metadata),
                 web.get("/_sandbox/stats", self._statistics),
@@ -92,13 +103,13 @@ class Sandbox:
     # OAuth and API
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
-        reply = self._zoom.post(request.path, request.headers, await request.read())
+        reply = self._zoom.post(request.path, request.headers, await request.read(), request.rel_url.raw_query_string)
         # What was decided is decided: a caller that hangs up now has spent its code all the same.
         await asyncio.sleep(self._zoom.latency)
         return await deliver(request, reply)
 
-    async def _me(self, request: web.Request) -> web.Response:
-        return response_of(self._zoom.me(request.headers.get("Authorization", "")))
+    async def _user(self, request: web.Request) -> web.Response:
+        return response_of(self._zoom.user(request.match_info["user_id"], request.headers.get("Authorization", "")))
 
     async def _users(self, request: web.Request) -> web.Response:
         return response_of(self._zoom.users(request.headers.get("Authorization", "")))
@@ -128,7 +139,7 @@ class Sandbox:
         if app is None:
             # Never a redirect: an address that nobody registered may be anybody's.
             return unregistered_page()
-        return consent_page(app.scope, request.query)
+        return consent_page(app, request.query)
 
     async def _consent(self, request: web.Request) -> web.Response:
         form = await _form(request)
@@ -140,7 +151,9 @@ class Sandbox:
         elif not _has_fit_challenge(app, form):
             told = {"error": "invalid_request"}
         else:
-            user, challenge = form.get("user") or "alice", form.get("code_challenge")
+            user, challenge = _person(form), form.get("code_challenge")
+            if user is None:
+                return consent_page(app, form, problem=_NOBODY)
             code = self._zoom.model.authorize(app, user, redirect_uri=form["redirect_uri"], challenge=challenge)
             told = {"code": code}
         if "state" in form:
@@ -150,17 +163,40 @@ class Sandbox:
 
     def _registered(self, fields: Mapping[str, str]) -> App | None:
         app = self._zoom.model.app(fields.get("client_id", ""))
-        return app if app is not None and fields.get("redirect_uri") in app.redirect_uris else None
+        return app if app is not None and app.may_lead_to(fields.get("redirect_uri", "")) else None
 
     async def _device_page(self, request: web.Request) -> web.Response:
-        return device_page(request.query.get("user_code", ""))
+        typed = request.query.get("user_code")
+        if typed is None:
+            return device_page()
+        user_code = _user_code(typed)
+        app = self._zoom.model.device_app(user_code)
+        return device_page(typed, problem=_UNKNOWN_CODE) if app is None else device_consent_page(app, user_code)
 
     async def _device_decision(self, request: web.Request) -> web.Response:
         form = await _form(request)
-        user_code, user = form.get("user_code", "").strip().upper(), form.get("user") or "alice"
-        if self._zoom.model.decide_device(user_code, user, allow=form.get("decision") == "allow"):
-            return message_page("Done", "Go back to the device.")
-        return message_page("Unknown code", "Check the code on the device: it may have expired.", status=400)
+        user_code, user, allow = _user_code(form.get("user_code", "")), _person(form), form.get("decision") == "allow"
+        app = self._zoom.model.device_app(user_code)
+        if app is None:
+            return device_page(problem=_UNKNOWN_CODE)
+        if allow and user is None:
+            return device_consent_page(app, user_code, problem=_NOBODY)
+        self._zoom.model.decide_device(user_code, user or "", allow=allow)
+        if allow:
+            return message_page("The device is connected", "You can close this page and go back to the device.")
+        return message_page("The device is not connected", "You declined. You can close this page.")
+
+
+def _person(form: Mapping[str, str]) -> str | None:
+    """Return who answers, None if the person was to be typed and was not."""
+    user = form.get("user", "")
+    typed = form.get("other", "") if user == ANOTHER else user or PERSONS[0]
+    return typed.strip().removesuffix("@example.com") or None
+
+
+def _user_code(typed: str) -> str:
+    """Return what was meant: people type small letters, blanks and dashes (RFC 8628, section 6.1)."""
+    return "".join(typed.split()).replace("-", "").upper()
 
 
 def _has_fit_challenge(app: App, form: Mapping[str, str]) -> bool:

@@ -24,6 +24,7 @@ from zoom_async_auth.sandbox.model import BAD_REQUEST, DEVICE_GRANT, INVALID_CLI
 FORM = "application/x-www-form-urlencoded"
 _PERSONAL_GRANTS = frozenset({"authorization_code", "refresh_token", DEVICE_GRANT})
 _KNOWN_GRANTS = _PERSONAL_GRANTS | {"account_credentials", "client_credentials"}
+_SECRETS = frozenset({"client_secret", "code", "code_verifier", "device_code", "refresh_token", "token"})
 _REJECTED = {"code": 124, "message": "Invalid access token."}
 
 
@@ -45,7 +46,8 @@ class Zoom:
         client_credentials: Of an app that acts as itself.
         user_app: Of an app that acts for persons.
         public_app: The same without a secret.
-        redirect_uri: Registered for both.
+        redirect_uri: Registered for both, which also take any on this host that names its port
+            (`http://127.0.0.1:8000/callback`).
         model: What it knows and decides.
     """
 
@@ -102,10 +104,10 @@ class Zoom:
         """Have the API refuse this token from now on."""
         self.model.reject(access_token)
 
-    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Answer a POST to one of the OAuth endpoints."""
+    def post(self, path: str, headers: Mapping[str, str], body: bytes, query: str = "") -> Reply:
+        """Answer a POST to one of the OAuth endpoints. The query is what follows the `?`, as it was sent."""
         headers = {name.lower(): value for name, value in headers.items()}
-        form = read_form(headers.get("content-type", ""), body)
+        form = read_form(headers.get("content-type", ""), body, query)
         match path:
             case "/oauth/token":
                 return self._token(headers, form)
@@ -118,8 +120,16 @@ class Zoom:
 
     def me(self, authorization: str) -> Reply:
         """Answer `GET /v2/users/me`."""
+        return self.user("me", authorization)
+
+    def user(self, user_id: str, authorization: str) -> Reply:
+        """Answer `GET /v2/users/{user_id}`. A token knows nobody but its own user."""
         user = self._user(authorization)
-        return self._reply(401, _REJECTED) if user is None else self._reply(200, _profile(user))
+        if user is None:
+            return self._reply(401, _REJECTED)
+        if user_id not in {"me", user}:
+            return self._reply(404, {"code": 1001, "message": f"User does not exist: {user_id}."})
+        return self._reply(200, _profile(user))
 
     def users(self, authorization: str) -> Reply:
         """Answer `GET /v2/users`."""
@@ -236,26 +246,35 @@ class Zoom:
                     client_secret=personal.client_secret,
                     grants=_PERSONAL_GRANTS,
                     redirect_uris=(self.redirect_uri,),
+                    loopback=True,
                 )
                 for personal in (self.user_app, self.public_app)
             ),
         )
 
 
-def read_form(content_type: str, body: bytes) -> dict[str, str] | None:
-    """Return the fields of a urlencoded form, or None: Zoom takes nothing else, and no field twice."""
-    if content_type.partition(";")[0].strip().lower() != FORM:
+def read_form(content_type: str, body: bytes, query: str = "") -> dict[str, str] | None:
+    """Return the fields of a urlencoded form, or None: Zoom takes nothing else, and no field twice.
+
+    It takes them from the query too, where there need not be a body then. A secret there would end in logs: it is
+    refused, though Zoom may take it.
+    """
+    is_form = content_type.partition(";")[0].strip().lower() == FORM
+    if not is_form and (body or not query):
         return None
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict")
+        public, pairs = (
+            parse_qsl(text, keep_blank_values=True, errors="strict") for text in (query, body.decode("ascii"))
+        )
     except ValueError:
         return None
-    fields = dict(pairs)
-    return fields if len(fields) == len(pairs) else None
+    fields = dict(public) | dict(pairs)
+    return fields if len(fields) == len(public) + len(pairs) and _SECRETS.isdisjoint(dict(public)) else None
 
 
 def _profile(user: str) -> dict[str, Any]:
-    return {"id": user, "email": f"{user}@example.com", "type": 1}
+    name = user.partition("@")[0].replace("-", " ").title()
+    return {"id": user, "display_name": name, "email": user if "@" in user else f"{user}@example.com", "type": 1}
 
 
 def _name() -> str:

@@ -1,0 +1,209 @@
+"""Where the command keeps tokens, and with what they are sealed: what is sealed stays sealed."""
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import sys
+from base64 import urlsafe_b64encode
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Call, LogIn, tokens_of
+from zoom_async_auth.cli import keychain
+from zoom_async_auth.sandbox import Zoom
+from zoom_async_auth.sandbox.model import App, Refusal
+
+pytestmark = pytest.mark.asyncio(loop_factories=["plain"])
+
+KEY = urlsafe_b64encode(b"k" * 32).decode()
+NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+
+
+async def dump_of(path: Path) -> str:
+    def dump() -> str:
+        with closing(sqlite3.connect(path)) as connection:
+            return "\n".join(connection.iterdump())
+
+    return await asyncio.to_thread(dump)
+
+
+@pytest.fixture
+def alice(zoom: Zoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """She allows every device, as soon as it has a code."""
+    ask = zoom.model.device
+
+    def device(app: App) -> dict[str, Any] | Refusal:
+        codes = ask(app)
+        assert isinstance(codes, dict)
+        assert zoom.model.decide_device(codes["user_code"], "alice", allow=True)
+        return codes
+
+    monkeypatch.setattr(zoom.model, "device", device)
+    monkeypatch.setattr("zoom_async_auth.sandbox.model.DEVICE_INTERVAL", 1.0)
+
+
+@pytest.mark.usefixtures("alice")
+async def test_a_log_in_is_sealed_with_a_key_that_the_keyring_keeps(
+    called: Call, zoom: Zoom, person: dict[str, str]
+) -> None:
+    """S49. And nobody can open it without: neither without a keyring, nor with one that has lost the key."""
+    code, shown, errors = await called(person, "login", "--device", "--json")
+    assert (code, errors) == (0, "")
+    to_show, outcome = (json.loads(line) for line in shown.splitlines())
+    assert list(to_show) == ["verification_uri", "verification_uri_complete", "user_code", "expires_in"]
+    assert (outcome["key"], outcome["sealed"]) == ("default", True)
+    kept = await dump_of(tokens_of(person))
+    assert "sealed.1." in kept
+    assert "eyJhbGciOi" not in kept
+    code, shown, _ = await called(person, "token", "--as-user")
+    assert (code, zoom.model.user_of(shown.strip())) == (0, "alice")
+
+    for gone in (NO_KEYRING, {"KEYRING_FILE": f"{person['HOME']}/another.json"}):
+        code, shown, errors = await called(person | gone, "token", "--as-user")
+        assert (code, shown, errors.count("\n")) == (3, "", 1)
+        assert "are sealed with a key in the keyring, and" in errors
+        assert "set ZOOM_STORE_KEYS to that key, or log out and in again" in errors
+        code, shown, _ = await called(person | gone, "login", "--device", "--key", "another")
+        assert (code, shown) == (3, "")  # nor is anything put beside it that is not sealed, or with a new key
+    assert not await asyncio.to_thread(Path(person["HOME"], "another.json").exists)
+    assert await dump_of(tokens_of(person)) == kept
+
+
+@pytest.mark.parametrize("lost", ["nothing is there", "a key is lost"])
+async def test_logging_out_is_a_way_out_also_without_the_key(
+    called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn, lost: str
+) -> None:
+    await log_in(keys=[KEY])
+    without = person | (NO_KEYRING if lost == "nothing is there" else {})
+    code, shown, errors = await called(without, "logout")
+
+    assert (code, errors) == (0, "")
+    assert shown.startswith("logged out, but only here. Zoom still takes the tokens (the tokens in ")
+    assert "eyJhbGciOi" not in await dump_of(tokens_of(person))
+    assert "sealed.1." not in await dump_of(tokens_of(person))
+    assert (await called(without, "logout"))[0] == 5
+    assert zoom.stats == {"authorization_code": {"ok": 1}}
+
+
+async def test_keys_of_the_environment_come_before_the_keyring(
+    called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn
+) -> None:
+    await log_in(keys=[KEY])
+    locked = person | {"PYTHON_KEYRING_BACKEND": "tests.cli.keyrings.LockedKeyring", "ZOOM_STORE_KEYS": KEY}
+    code, shown, _ = await called(locked, "token", "--as-user")
+
+    assert (code, zoom.model.user_of(shown.strip())) == (0, "alice")
+
+
+@pytest.mark.parametrize(
+    ("ring", "told"),
+    [
+        ("LockedKeyring", "the keyring failed, KeyringLocked: unlock it, or set ZOOM_STORE_KEYS"),
+        ("HangingKeyring", "the keyring gave no answer within 0.2 s: unlock it, or set ZOOM_STORE_KEYS"),
+    ],
+)
+async def test_a_keyring_that_does_not_open_is_an_error_and_no_reason_to_seal_nothing(
+    called: Call, person: dict[str, str], monkeypatch: pytest.MonkeyPatch, ring: str, told: str
+) -> None:
+    """It is not waited for without end; nothing is asked of Zoom, and no text of the keyring is shown."""
+    monkeypatch.setattr(keychain, "PATIENCE", 0.2)
+    broken = person | {"PYTHON_KEYRING_BACKEND": f"tests.cli.keyrings.{ring}"}
+
+    assert await called(broken, "login", "--device") == (3, "", f"zoom-async-auth: {told}\n")
+    assert not await asyncio.to_thread(tokens_of(person).exists)
+
+
+async def test_what_was_not_sealed_goes_on_to_work_until_it_is_rewrapped(
+    called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn
+) -> None:
+    """A keyring came later. `store rewrap` seals what is there, with a key that it puts into the keyring."""
+    await log_in()
+    code, shown, _ = await called(person, "inspect", "--as-user")
+    assert "protection  not sealed, as it was from the start" in shown
+    assert (await called(person, "token", "--as-user"))[0] == 0
+    code, shown, errors = await called(person, "store", "rewrap")
+    assert (code, errors) == (0, "")
+    assert shown == "1 sealed anew, 0 needed nothing, 0 busy (run it again), 0 unreadable\n"
+    assert "eyJhbGciOi" not in await dump_of(tokens_of(person))
+    code, shown, _ = await called(person, "inspect", "--as-user")
+    assert "protection  sealed with a key in the keyring" in shown
+    code, shown, _ = await called(person, "token", "--as-user")
+    assert (code, zoom.model.user_of(shown.strip())) == (0, "alice")
+
+
+async def test_a_store_that_is_named_is_left_to_its_own_keys(
+    called: Call, person: dict[str, str], tmp_path: Path, log_in: LogIn
+) -> None:
+    """Other programs use it, and have no key of this keyring: so `login --store` gives a bot its first tokens."""
+    await log_in()
+    elsewhere = tmp_path / "bot" / "tokens.sqlite3"
+    await asyncio.to_thread(shutil.copytree, tokens_of(person).parent, elsewhere.parent)
+    named = person | {"ZOOM_STORE_URL": f"sqlite:///{elsewhere}"}
+    code, shown, _ = await called(named, "inspect", "--as-user", "--json")
+    assert json.loads(shown)["protection"].startswith("not sealed, ZOOM_STORE_KEYS is not set: what protects the file")
+    assert (await called(person, "token", "--store", f"sqlite:///{elsewhere}"))[0] == 0
+
+    assert (await called(named | {"ZOOM_STORE_KEYS": KEY}, "store", "rewrap"))[0] == 0
+    assert (await called(named | {"ZOOM_STORE_KEYS": KEY}, "token", "--as-user"))[0] == 0
+    code, shown, errors = await called(named, "token", "--as-user")
+    assert (code, shown) == (3, "")
+    assert errors == (
+        "zoom-async-auth: the tokens in that store are sealed: set ZOOM_STORE_KEYS to the key they are sealed with\n"
+    )
+
+
+@pytest.mark.parametrize("missing", ["platformdirs", "keyring", "cryptography"])
+async def test_what_is_not_installed_is_named(
+    called: Call, person: dict[str, str], monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """The command works without the first two, if a store is named, or without a seal."""
+    for name in [
+        name for name in sys.modules if name.split(".")[0] == missing or "encrypted" in name or "seal" in name
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    code, shown, errors = await called(person | {"ZOOM_BASE_URL": "http://127.0.0.1:1"}, "login", "--device")
+
+    assert shown == ""
+    told = {
+        "platformdirs": (3, "or name a store: --store sqlite:////path"),
+        "keyring": (4, "not sealed, the package keyring is missing (pip install"),
+        "cryptography": (3, ' is missing: pip install "zoom_async_auth[sql,crypto]"'),
+    }
+    assert code == told[missing][0]
+    assert told[missing][1] in errors
+
+
+async def test_before_anybody_has_logged_in_nothing_is_made(called: Call, person: dict[str, str]) -> None:
+    nobody = "zoom-async-auth: nobody has logged in as 'default' to this app: zoom-async-auth login\n"
+    for command in ("token", "inspect"):
+        assert await called(person, command, "--as-user") == (5, "", nobody)
+    for command in ("revoke", "logout"):
+        assert await called(person, command) == (5, "", nobody)
+
+    assert not await asyncio.to_thread(Path(person["XDG_DATA_HOME"]).exists)
+
+
+async def test_a_file_that_others_may_read_is_refused_in_one_line(
+    called: Call, person: dict[str, str], log_in: LogIn
+) -> None:
+    """S34."""
+    await log_in()
+    await asyncio.to_thread(tokens_of(person).chmod, 0o644)
+    code, shown, errors = await called(person, "token", "--as-user")
+
+    assert (code, shown, errors.count("\n")) == (3, "", 1)
+    assert "chmod 600 it" in errors
+
+
+async def test_a_file_that_is_no_database_is_one_line(called: Call, person: dict[str, str], log_in: LogIn) -> None:
+    await log_in()
+    await asyncio.to_thread(tokens_of(person).write_bytes, b"no database at all" * 100)
+    code, shown, errors = await called(person, "token", "--as-user")
+
+    assert (code, shown, errors.count("\n")) == (3, "", 1)
+    assert "NOTADB" in errors

@@ -1,0 +1,193 @@
+"""Where the command keeps tokens, and with what they are sealed there.
+
+    a store that is named           --store or ZOOM_STORE_URL: yours to share with other programs and hosts, so
+                                    sealed with ZOOM_STORE_KEYS or, if that is not set, not at all
+    a file in the data folder       sealed with ZOOM_STORE_KEYS or, if that is not set, with a key in the keyring of
+                                    the operating system; where there is none, protected by its mode alone
+
+What is there decides whether it is sealed: sealed tokens without their key are an error, and never joined by plain
+ones. Plain ones stay plain until `zoom-async-auth store rewrap`.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from zoom_async_auth.cli.keychain import NoKeyring, look_into_keyring
+from zoom_async_auth.errors import ConfigurationError, StoreError
+from zoom_async_auth.stores.base import Browsable, Store
+from zoom_async_auth.stores.urls import store_at
+
+URL: Final = "ZOOM_STORE_URL"
+KEYS: Final = "ZOOM_STORE_KEYS"
+
+_LOOKED_AT: Final = 20
+_SEALED: Final = "sealed."  # how each text of an EncryptedStore begins; that module needs cryptography
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Which store it is.
+
+    Attributes:
+        url: Of the store; it may have a password in it.
+        path: Of the file, if it is one.
+        own: Whether it is the file in the data folder.
+        missing: Whether it is a file that is not there yet. A store would make one, where nobody looks for it.
+    """
+
+    url: str
+    path: Path | None
+    own: bool
+    missing: bool
+
+    def shown(self) -> str:
+        """Return what may be told of it."""
+        return str(self.path) if self.path is not None else f"{self.url.partition(':')[0]}: of {URL} or --store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A store, ready to be used.
+
+    Attributes:
+        store: The store; it seals, if anything does.
+        address: Which one it is.
+        sealed_with: What seals it, in words; None: nothing does.
+        why_not: Why nothing seals it, in words.
+    """
+
+    store: Store
+    address: Address
+    sealed_with: str | None = None
+    why_not: str | None = None
+
+    def protection(self) -> str:
+        """Say what protects the tokens."""
+        if self.sealed_with is not None:
+            return f"sealed with {self.sealed_with}"
+        if self.address.path is not None:
+            return f"not sealed, {self.why_not}: what protects the file is its mode, 0600 in a folder with 0700"
+        return f"not sealed, {self.why_not}"
+
+
+class Content(Enum):
+    """What a store has."""
+
+    NOTHING = auto()
+    PLAIN = auto()
+    SEALED = auto()
+
+
+def address_of(url: str | None) -> Address:
+    """Return which store is meant.
+
+    Raises:
+        ConfigurationError: None is named, and nobody knows where the data folder is.
+    """
+    url = url or os.environ.get(URL)
+    if url:
+        scheme, _, path = url.partition("://")
+        is_file = scheme.partition("+")[0] == "sqlite" and path.startswith("/")
+        return _address(url, Path(path.removeprefix("/")) if is_file else None, own=False)
+    try:
+        platformdirs: Any = import_module("platformdirs")
+    except ModuleNotFoundError:
+        platformdirs = None
+    if platformdirs is None:
+        raise ConfigurationError(
+            'platformdirs is missing: pip install "zoom_async_auth[cli]", or name a store: --store sqlite:////path'
+        )
+    path = platformdirs.user_data_path("zoom-async-auth", appauthor=False) / "tokens.sqlite3"
+    return _address(f"sqlite:///{path}", path, own=True)
+
+
+def _address(url: str, path: Path | None, *, own: bool) -> Address:
+    return Address(url=url, path=path, own=own, missing=path is not None and not path.exists())
+
+
+async def place_at(address: Address, key: str, *, create: bool = False, quiet: bool = False) -> Place:
+    """Return the store, with what opens the tokens there, or seals the first one.
+
+    Args:
+        address: Which store.
+        key: The one of the store that the command is about; others are looked at, too.
+        create: Whether tokens are about to be kept there.
+        quiet: Whether nothing is shown while it takes long.
+
+    Raises:
+        ConfigurationError: What is there is sealed, and the key is not to be had.
+        StoreError: The store does not answer.
+    """
+    outcome = await _place_at(address, key, create=create, quiet=quiet)
+    if isinstance(outcome, ConfigurationError):
+        raise outcome
+    return outcome
+
+
+def keys_of(environ: Mapping[str, str]) -> list[str]:
+    """Return the keys that the environment names."""
+    return [key for key in environ.get(KEYS, "").split(",") if key]
+
+
+async def _content_of(store: Store, key: str) -> Content:
+    """Tell whether a store has tokens, and whether they are sealed: one sealed one is enough."""
+    content = Content.NOTHING
+    async with store:
+        for known in dict.fromkeys([key, *await _keys(store)]):
+            with contextlib.suppress(StoreError):  # one record that cannot be read is no reason to read none
+                record = (await store.peek(known)).record
+                if record is not None and record.token is not None:
+                    if record.token.access_token.startswith(_SEALED):
+                        return Content.SEALED
+                    content = Content.PLAIN
+    return content
+
+
+async def _keys(store: object) -> tuple[str, ...]:
+    return await store.keys(limit=_LOOKED_AT) if isinstance(store, Browsable) else ()
+
+
+# Errors are returned: the frames below hold keys, and a traceback shows frames.
+
+
+async def _place_at(address: Address, key: str, *, create: bool, quiet: bool) -> Place | ConfigurationError:
+    place = Place(store=store_at(address.url), address=address, why_not=f"{KEYS} is not set")
+    if os.environ.get(KEYS):
+        return _sealing(place, keys_of(os.environ), f"the keys of {KEYS}")
+    content = Content.NOTHING if address.missing else await _content_of(place.store, key)
+    if not address.own:
+        if content is Content.SEALED:
+            return ConfigurationError(
+                f"the tokens in that store are sealed: set {KEYS} to the key they are sealed with"
+            )
+        return place
+    if content is Content.PLAIN:
+        return replace(place, why_not="as it was from the start (store rewrap seals it, if there is a keyring)")
+    if content is Content.NOTHING and not create:
+        return place
+    found = await look_into_keyring(create=create and content is Content.NOTHING, quiet=quiet)
+    if isinstance(found, ConfigurationError):
+        return found
+    if isinstance(found, NoKeyring) and content is Content.NOTHING:
+        return replace(place, why_not=found.why)
+    if isinstance(found, NoKeyring) or found.key is None:
+        reason = found.why if isinstance(found, NoKeyring) else f"{found.name} has no such key any more"
+        return ConfigurationError(
+            f"the tokens in {address.shown()} are sealed with a key in the keyring, and {reason}: "
+            f"set {KEYS} to that key, or log out and in again"
+        )
+    return _sealing(place, [found.key], f"a key in the keyring ({found.name})")
+
+
+def _sealing(place: Place, keys: Sequence[str], told: str) -> Place | ConfigurationError:
+    try:
+        return replace(place, store=store_at(place.address.url, keys=keys), sealed_with=told)
+    except ConfigurationError as known:
+        failure = known.copy()
+    return failure
