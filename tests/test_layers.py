@@ -16,7 +16,7 @@ STOREYS = (
     {"oauth"},
     {"endpoint", "bearer", "stores", "identity"},
     {"renewal"},
-    {"manager"},
+    {"manager", "pool"},
     {"testing", "integrations"},
     {"cli", "__main__"},
 )

@@ -57,7 +57,7 @@ def test_a_forked_child_gets_a_clear_error_off_the_hot_path() -> None:
     """)
 
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["the manager was opened before a fork: make one in each process"] * 4
+    assert done.stdout.splitlines() == ["the TokenManager was opened before a fork: make one in each process"] * 4
 
 
 def test_the_end_of_the_loop_without_aclose_warns_and_hangs_nobody() -> None:

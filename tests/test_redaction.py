@@ -157,7 +157,7 @@ def _served(behaviour: Behaviour) -> Scenario:
 
 async def _use(manager: TokenManager, said: Said) -> None:
     async with manager:
-        if manager._is_person:
+        if manager._engine.is_person:
             for grant in (GRANT, StoredToken(access_token=ACCESS, refresh_token=REFRESH, expires_at=0.0)):
                 await _noting(manager.authorize(grant), said)
         await _noting(manager.bearer(), said)

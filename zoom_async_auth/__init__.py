@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RefreshTokenGrant,
     )
     from zoom_async_auth.oauth.token import StoredToken, Token
+    from zoom_async_auth.pool import TokenPool
     from zoom_async_auth.renewal.policy import RenewalPolicy
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "StoredToken",
     "Token",
     "TokenManager",
+    "TokenPool",
     "TokenUnavailableError",
     "UserOAuth",
     "ZoomAuthError",
@@ -73,6 +75,7 @@ _HOMES = {
         "RefreshTokenGrant",
     ),
     "zoom_async_auth.oauth.token": ("StoredToken", "Token"),
+    "zoom_async_auth.pool": ("TokenPool",),
     "zoom_async_auth.renewal.policy": ("RenewalPolicy",),
 }
 

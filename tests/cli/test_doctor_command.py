@@ -352,7 +352,7 @@ async def test_a_dead_log_in_is_to_be_renewed_by_the_person(
     known = zoom.model.app(zoom.user_app.client_id)
     assert known is not None
     zoom.model.revoke(known, token.access_token)
-    code, shown, errors = await called(person, "exec", "--as-user", "--valid-for", "3700", "--", "true")
+    code, shown, errors = await called(person, "exec", "--as-user", "--valid-for", "3600", "--", "true")
     assert (code, shown, errors.count("\n")) == (5, "", 1)
     assert "ask the person to authorize the app again" in errors
     assert "zoom-async-auth login" in errors

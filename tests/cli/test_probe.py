@@ -83,7 +83,7 @@ async def test_a_zoom_that_kills_the_log_in_for_it_is_found_out(zoom: Zoom, monk
     def strict(path: str, headers: Mapping[str, str], body: bytes, *rest: Any) -> Reply:
         reply = post(path, headers, body, *rest)
         if reply.status == 400 and b"refresh_token" in body:
-            zoom.model._chains.clear()
+            zoom.model.take_off("alice")
         return reply
 
     monkeypatch.setattr(zoom, "post", strict)

@@ -17,6 +17,7 @@ from zoom_async_auth import (
 )
 from zoom_async_auth.events import GrantDied, LateTokenDropped, StoreBypassed, TokenAdopted, TokenRenewed
 from zoom_async_auth.identity import namespace_of
+from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.stores.memory import MemoryStore
 
 
@@ -354,3 +355,35 @@ async def test_different_keys_are_different_people(world: World) -> None:
 
     assert users == ["alice", "bob"]
     assert len(world.seen(TokenRenewed)) == 0
+
+
+async def test_a_worker_that_zoom_wants_to_wait_takes_the_token_that_a_peer_got(world: World) -> None:
+    """`Retry-After` is about requests; a look into the store costs Zoom nothing (F2, F81)."""
+    store = world.store()
+    world.wire.instead.append(Answer(status=429, headers={"Retry-After": "3000"}, body=b""))
+    async with world.manager(store=store) as told:
+        with pytest.raises(TokenUnavailableError):
+            await told.bearer()
+        async with world.manager(store=store) as other:
+            token = await other.bearer()
+            await asyncio.sleep(60.0)
+            assert await told.bearer() == token
+
+    assert world.wire.posts == 2
+
+
+async def test_who_may_send_nothing_notices_by_itself_that_a_peer_got_a_token(world: World) -> None:
+    """Nobody asks; within half a minute or so. And callers who ask all the time do not wear the store out."""
+    store = FaultyStore(world.store())
+    world.wire.instead.append(Answer(status=429, headers={"Retry-After": "3000"}, body=b""))
+    async with world.manager(store=store) as told:
+        await asyncio.sleep(1.0)
+        store.calls.clear()
+        for _ in range(100):
+            with pytest.raises(TokenUnavailableError):
+                await told.bearer()
+        assert store.calls == ["peek"]
+        async with world.manager(store=store) as other:
+            await other.bearer()
+            await asyncio.sleep(31.0)
+            assert told.health().ready

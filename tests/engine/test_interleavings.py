@@ -82,7 +82,7 @@ async def test_a_renewal_that_somebody_cancels_is_tried_again_after_a_pause(worl
     async with world.manager() as manager:
         caller = asyncio.create_task(manager.bearer())
         await asyncio.sleep(0.05)
-        (flying,) = manager._crew._tasks
+        (flying,) = manager._engine.crew._tasks
         flying.cancel()
         with pytest.raises(TokenUnavailableError, match="was cancelled"):
             await caller

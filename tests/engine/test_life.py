@@ -309,7 +309,9 @@ def test_another_thread_gets_a_clear_error_off_the_hot_path() -> None:
         thread.join()
         runner.run(manager.aclose())
 
-    assert outcomes == [token] + ["the manager belongs to another event loop, or thread: make one on each loop"] * 6
+    assert (
+        outcomes == [token] + ["the TokenManager belongs to another event loop, or thread: make one on each loop"] * 6
+    )
 
 
 def test_a_second_event_loop_gets_a_clear_error_never_a_hang() -> None:

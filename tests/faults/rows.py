@@ -64,7 +64,7 @@ ROWS: dict[str, str | Waiting] = {
     "S37": "tests/stores/test_encrypted.py::test_s37_an_old_key_is_replaced_by_the_first_one",
     "S38": "tests/faults/test_stored.py::test_s38_no_two_apps_share_a_namespace",
     "S39": "tests/stores/test_sql.py::test_s39_a_thousand_cancelled_calls_never_bring_the_value_of_another_key",
-    "S40": Waiting("the pool", "pool.bearer(key); two managers on one store: tests/engine/test_fleet.py"),
+    "S40": "tests/faults/test_pool.py::test_s40_whatever_happens_nobody_gets_the_token_of_another",
     "S41": "tests/faults/test_everything_else.py::test_s41_a_bearer_goes_to_the_allowed_hosts_on_443_and_nowhere_else",
     "S42": "tests/faults/test_shown.py::test_s42_an_error_with_line_breaks_and_escape_sequences_is_one_line",
     "S43": "tests/faults/test_everything_else.py::test_s43_a_state_and_a_token_are_compared_in_constant_time",
@@ -171,17 +171,17 @@ ROWS: dict[str, str | Waiting] = {
         "test_f73_a_replica_that_lags_behind_costs_no_request_because_the_generation_is_checked"
     ),
     "F74": "tests/faults/test_store.py::test_f74_a_reauthorization_during_a_renewal_outranks_the_late_token",
-    "F75": Waiting("the pool", "a hundred thousand identities, one rate limit"),
+    "F75": ("tests/faults/test_pool.py::test_f75_all_have_expired_at_once_and_the_rate_holds_and_who_waits_goes_first"),
     "F76": "tests/faults/test_scale.py::test_f76_fifty_workers_that_restart_look_into_the_store_first",
     "F77": (
         "tests/faults/test_scale.py::"
         "test_f77_a_dead_refresh_token_costs_one_request_and_then_none_until_the_generation_moves"
     ),
-    "F78": Waiting("the pool", "other identities beside a slow one"),
+    "F78": "tests/faults/test_pool.py::test_f78_nobody_waits_behind_one_whose_answer_does_not_come",
     "F79": "tests/faults/test_scale.py::test_f79_a_thousand_reports_of_one_token_cost_one_renewal",
     "F80": (
         "tests/faults/test_scale.py::test_f80_fresh_tokens_that_are_rejected_are_renewed_once_per_floor_which_doubles"
     ),
     "F81": "tests/faults/test_scale.py::test_f81_a_rejected_token_is_looked_for_in_the_store_before_zoom_is_asked",
-    "F82": Waiting("the pool", "the sweep that keeps idle identities alive"),
+    "F82": "tests/faults/test_pool.py::test_f82_an_identity_that_is_idle_for_ninety_days_is_kept_alive",
 }

@@ -210,7 +210,7 @@ async def test_f50_another_thread_gets_a_typed_error_off_the_hot_path(zoom_manag
 
     await asyncio.to_thread(elsewhere)
 
-    misuse = "the manager belongs to another event loop, or thread: make one on each loop"
+    misuse = "the TokenManager belongs to another event loop, or thread: make one on each loop"
     assert said == [token, misuse, misuse]
     assert await zoom_manager.bearer() == token
 

@@ -88,4 +88,4 @@ class App:
 
 def live(zoom: Zoom, user: str) -> str | None:
     """Return the refresh token of that user that Zoom would take."""
-    return next((chain.refresh_token for chain in zoom.model._chains if chain.user == user), None)
+    return next((chain.refresh_token for chain in zoom.model._chains.values() if chain.user == user), None)

@@ -104,11 +104,6 @@ def test_relief_keeps_the_floor_alone() -> None:
     assert Restraint(floor=5.0, backoff=60.0, failures=7, last_error=TROUBLE).relieved() == Restraint(floor=5.0)
 
 
-def test_a_raised_floor_is_never_lowered() -> None:
-    assert Restraint(floor=5.0).raised(3.0).floor == 5.0
-    assert Restraint(floor=5.0).raised(7.0).floor == 7.0
-
-
 @pytest.mark.parametrize("name", [field.name for field in fields(RenewalPolicy)])
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, True, "1", None])
 def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: object) -> None:

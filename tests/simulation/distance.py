@@ -93,7 +93,7 @@ def key_of(world: World) -> str:
 
 def live(world: World) -> str | None:
     """Return the one refresh token of alice that Zoom would take; None if she has to authorize the app again."""
-    tokens = [chain.refresh_token for chain in world.zoom.model._chains]
+    tokens = [chain.refresh_token for chain in world.zoom.model._chains.values()]
     assert len(tokens) <= 1
     return tokens[0] if tokens else None
 

@@ -87,8 +87,7 @@ class Host:
 
     def chain(self) -> object | None:
         """Return Zoom's chain of alice, if there is a live one."""
-        chains = self.world.zoom.model._chains
-        return chains[0] if chains else None
+        return next(iter(self.world.zoom.model._chains.values()), None)
 
     def row(self) -> Row:
         return self.memory._entry(key_of(self.world)).row
@@ -174,11 +173,11 @@ class Host:
             return
         row = self.row()
         held = self.stored()
-        exchanges = [process.manager._slot.exchange for process in self.processes]
+        slots = [process.manager._slot for process in self.processes]
         kept = (
             (held is not None and held.refresh_token == token)
-            or any(known.pending is not None and known.pending.token.refresh_token == token for known in exchanges)
-            or any(known.writer is not None for known in exchanges)
+            or any(known.pending is not None and known.pending.token.refresh_token == token for known in slots)
+            or any(known.writer is not None for known in slots)
             or any(intent.generation == self.generation() for intent in row.intents)
         )
         reported = held is None or (row.record is not None and row.record.cause is not None)
@@ -288,7 +287,7 @@ class Process:
         if isinstance(event, LateTokenDropped) and not event.revoked:
             host.note_loss(host.chain(), authorizing=False)
         if isinstance(event, GrantDied) and host.now > host.woken_at + 4 * DISTANCE:
-            pending = self.manager._slot.exchange.pending
+            pending = self.manager._slot.pending
             ours = [token for token in (host.stored(), None if pending is None else pending.token) if token is not None]
             if live(host.world) in [token.refresh_token for token in ours]:
                 host.object_to("a living grant was declared dead")
@@ -339,10 +338,10 @@ class Process:
     async def kill(self) -> None:
         """End at once: nothing reaches the store or Zoom any more."""
         self.store.down |= OPERATIONS
-        tasks: list[asyncio.Task[Any]] = [*self.callers, *self.manager._crew._tasks]
-        if self.manager._supervisor is not None:
-            tasks.append(self.manager._supervisor)
-        if self.manager._slot.exchange.writer is not None:
+        tasks: list[asyncio.Task[Any]] = [*self.callers, *self.manager._engine.crew._tasks]
+        if self.manager._engine._supervisor is not None:
+            tasks.append(self.manager._engine._supervisor)
+        if self.manager._slot.writer is not None:
             self.host.note_loss(self.host.chain(), authorizing=False)
         for task in tasks:
             task.cancel()
@@ -351,7 +350,7 @@ class Process:
         await self._end()
 
     async def _end(self) -> None:
-        if (pending := self.manager._slot.exchange.pending) is not None:
+        if (pending := self.manager._slot.pending) is not None:
             outranked = self.host.generation() != pending.sent
             self.host.note_loss(None if outranked else self.host.chain(), authorizing=outranked)
         self.host.processes.remove(self)

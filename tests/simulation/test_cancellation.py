@@ -149,9 +149,9 @@ VERBS: dict[str, Verb] = {
     "revoke": Verb(
         prepare=_fresh, call=lambda scene: scene.manager.revoke(), requests=AUTHORIZED_ONCE, points=1, stages=9
     ),
-    "start": Verb(prepare=_restarted, call=lambda scene: scene.manager.start(), requests=REFRESHED, points=1, stages=2),
+    "start": Verb(prepare=_restarted, call=lambda scene: scene.manager.start(), requests=REFRESHED, points=1, stages=0),
     "aclose": Verb(
-        prepare=_on_the_wire, call=lambda scene: scene.manager.aclose(), requests=REFRESHED, points=1, stages=5
+        prepare=_on_the_wire, call=lambda scene: scene.manager.aclose(), requests=REFRESHED, points=1, stages=3
     ),
 }
 each_verb = pytest.mark.parametrize("name", VERBS)

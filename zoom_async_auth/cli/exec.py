@@ -39,7 +39,6 @@ def run(*, arguments: list[str], valid_for: float, keep_env: bool, **whose: Any)
 async def _environment(person: Person | None, valid_for: float, *, keep_env: bool) -> dict[str, str]:
     async with opened(person, quiet=False) as manager:
         with progress("asking for a token", quiet=False):
-            await manager.token()  # which may be one from the store: only one that is held is renewed for its age
             token = await manager.token(valid_for=valid_for)
     kept = {name: value for name, value in os.environ.items() if keep_env or name not in SECRETS}
     return {**kept, TOKEN: token.access_token}

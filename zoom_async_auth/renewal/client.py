@@ -1,38 +1,72 @@
 """One client id at Zoom: its endpoints, and the pauses that all its identities have to keep."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from zoom_async_auth.endpoint import Endpoint
-from zoom_async_auth.errors import TokenUnavailableError, ZoomAuthError
-from zoom_async_auth.oauth.grants import AuthorizationCodeGrant, DeviceCodeGrant, Grant
+from zoom_async_auth.errors import AuthorizationRequiredError, TokenUnavailableError, ZoomAuthError
+from zoom_async_auth.oauth.grants import AuthorizationCodeGrant, DeviceCodeGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.token import Token
+from zoom_async_auth.oauth.wire import DeviceCode
+from zoom_async_auth.renewal.breaker import WINDOW, Breaker
+from zoom_async_auth.renewal.gate import Gate
 from zoom_async_auth.renewal.policy import Pause
 
 
 class Client:
     """Sends what an exchange wants to send, unless Zoom has asked for a pause; returns what went wrong, if so.
 
+    Args:
+        endpoint: Where it is sent.
+        now: The clock, in seconds.
+        gate: What holds many identities to a rate.
+
     Attributes:
+        gate: As above.
         pause: What holds the next request back.
+        breaker: Whether refusals are believed.
     """
 
-    __slots__ = ("_endpoint", "_now", "pause")
+    __slots__ = ("_endpoint", "_now", "breaker", "gate", "pause")
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], float]) -> None:
+    def __init__(self, endpoint: Endpoint, now: Callable[[], float], *, gate: Gate) -> None:
         self._endpoint = endpoint
         self._now = now
+        self.gate: Gate = gate
+        self.breaker: Breaker = Breaker(now)
         self.pause: Pause = Pause()
 
-    async def exchange(self, grant: Grant) -> Token | ZoomAuthError:
-        """Ask for a token; see `Endpoint.exchange`."""
+    async def exchange(self, grant: Grant, *, key: str, forced: bool = False) -> Token | ZoomAuthError:
+        """Ask for a token; see `Endpoint.exchange`.
+
+        Args:
+            grant: What is sent.
+            key: Whose token it is.
+            forced: Whether a refusal is believed though many are refused at once: somebody asked about this one.
+        """
         if (error := self._refusal()) is not None:
             return error
         answer = await self._endpoint.exchange(grant)
+        failure = answer if isinstance(answer, ZoomAuthError) else None
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
-        self.pause = self.pause.after(
-            answer if isinstance(answer, ZoomAuthError) else None, now=self._now(), probing=probing
-        )
+        self.pause = self.pause.after(failure, now=self._now(), probing=probing)
+        self.gate.note(failure)
+        if isinstance(grant, RefreshTokenGrant) and (
+            failure is None or isinstance(failure, AuthorizationRequiredError)
+        ):
+            self.breaker.note(key, refused=failure is not None)
+            if failure is not None and self.breaker.open and not forced:
+                return self._disbelieved(failure)
+        return answer
+
+    async def device_code(self) -> DeviceCode | ZoomAuthError:
+        """Ask for a device code; see `Endpoint.device_code`."""
+        if (error := self._refusal()) is not None:
+            return error
+        answer = await self._endpoint.device_code()
+        failure = answer if isinstance(answer, ZoomAuthError) else None
+        self.pause = self.pause.after(failure, now=self._now(), probing=False)
         return answer
 
     async def revoke(self, token: str) -> ZoomAuthError | None:
@@ -42,6 +76,19 @@ class Client:
         error = await self._endpoint.revoke(token)
         self.pause = self.pause.after(error, now=self._now(), probing=False)
         return error
+
+    def _disbelieved(self, refusal: ZoomAuthError) -> TokenUnavailableError:
+        doubt = TokenUnavailableError(
+            "many refresh tokens are refused at once, and none is given up for it: is the app active, did its settings "
+            "change? renew() believes what is said of one",
+            error=refusal.error,
+            reason=refusal.reason,
+            status=refusal.status,
+            tracking_id=refusal.tracking_id,
+            retry_after=WINDOW,
+        )
+        self.pause = replace(self.pause, probe=self._now() + WINDOW, reason=doubt)
+        return doubt
 
     def _refusal(self) -> ZoomAuthError | None:
         left = self.pause.wished - self._now()

@@ -61,10 +61,10 @@ class Crew:
             raise ManagerClosedError("the manager was closed before it was done")
         return results[0]
 
-    async def dismiss(self, *, all_but: Callable[[], object], within: float) -> None:
-        """Cancel all tasks at once, except the one that may finish `within` that many seconds."""
+    async def dismiss(self, *, all_but: Callable[[object], bool], within: float) -> None:
+        """Cancel all tasks at once, except those that may finish `within` that many seconds."""
         for task in self._tasks:
-            if task is not all_but():
+            if not all_but(task):
                 task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=within)

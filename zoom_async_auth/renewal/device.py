@@ -24,12 +24,10 @@ from zoom_async_auth.errors import (
     AuthorizationRequiredError,
     ManagerClosedError,
     StoreError,
-    TokenUnavailableError,
     ZoomAuthError,
 )
 from zoom_async_auth.oauth.grants import DeviceCodeGrant
 from zoom_async_auth.oauth.wire import DeviceCode
-from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.held import Held
 from zoom_async_auth.renewal.ledger import Ledger
 from zoom_async_auth.renewal.policy import LONGEST_BACKOFF
@@ -75,7 +73,6 @@ class DeviceFlow:
     """One identity's authorization on a device.
 
     Args:
-        client: Keeps the pauses that Zoom asks for.
         ledger: The identity's key of the store.
         now: The manager's clock.
         closing: Set when the manager closes.
@@ -85,7 +82,6 @@ class DeviceFlow:
 
     def __init__(
         self,
-        client: Client,
         ledger: Ledger,
         now: Callable[[], float],
         closing: asyncio.Event,
@@ -93,7 +89,6 @@ class DeviceFlow:
         ask: Callable[[], Awaitable[DeviceCode | ZoomAuthError]],
         authorize: Callable[[DeviceCodeGrant], Awaitable[Held | ZoomAuthError]],
     ) -> None:
-        self._client = client
         self._ledger = ledger
         self._now = now
         self._closing = closing
@@ -106,7 +101,7 @@ class DeviceFlow:
         Cancellation: no further question; one that is on the wire is seen through, and its token kept.
         """
         asked_at = self._now()
-        code = await self._code()
+        code = await self._ask()
         if isinstance(code, ZoomAuthError):
             return code
         shown = show(code)
@@ -124,15 +119,6 @@ class DeviceFlow:
             pace = slower
             pause = max(pace.pause(), outcome.retry_after or 0.0)
         return AuthorizationRequiredError(_EXPIRED, error="expired_token")
-
-    async def _code(self) -> DeviceCode | ZoomAuthError:
-        left = self._client.pause.wished - self._now()
-        if left > 0:
-            return TokenUnavailableError("Zoom asked for a pause, nothing was sent: try again later", retry_after=left)
-        code = await self._ask()
-        error = code if isinstance(code, ZoomAuthError) else None
-        self._client.pause = self._client.pause.after(error, now=self._now(), probing=False)
-        return code
 
     async def _question(self, code: DeviceCode) -> Held | ZoomAuthError:
         seen = await self._ledger.peek()

@@ -29,7 +29,6 @@ from zoom_async_auth.errors import (
     TokenUnavailableError,
     ZoomAuthError,
 )
-from zoom_async_auth.oauth.credentials import Credentials, own_grant
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.client import Client
@@ -48,11 +47,29 @@ _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the aut
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What all identities of one client share."""
+    """What all identities of one client share.
 
-    credentials: Credentials
+    Attributes:
+        app_grant: What the app sends for a token in its own name; None: it acts for persons.
+        client: Sends it.
+        store: Where tokens are kept.
+        prefix: What the names of identities begin with there.
+        holder: Names this process there.
+        policy: When to renew, and how long to wait.
+        now: The clock that goes on during a suspend.
+        wall: The wall clock.
+        random: Returns a number in [0, 1).
+        announce: Tells observers.
+        spawn: Starts a task that nobody cancels before the end.
+        plan: Tells the scheduler when something is due.
+        dismiss: Asked when something is due: whether nobody wants that token any more. Then it is not renewed.
+        closing: Set once: nothing new is handed out or sent.
+    """
+
+    app_grant: AppGrant | None
     client: Client
     store: Store
+    prefix: str
     holder: str
     policy: RenewalPolicy
     now: Callable[[], float]
@@ -60,6 +77,14 @@ class Means:
     random: Callable[[], float]
     announce: Callable[[events.Event], None]
     spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+    plan: Callable[[Any], None]
+    dismiss: Callable[[Any], bool]
+    closing: asyncio.Event
+
+    @property
+    def is_app(self) -> bool:
+        """Whether the app gets tokens in its own name, as many as it likes."""
+        return self.app_grant is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +101,10 @@ class Exchange:
     Attributes:
         key: Names the identity in events.
         writer: The task that is between `begin` and `commit`; closing lets it finish.
-        closed: Set once: nothing new is sent.
+        visitors: How many use it now.
     """
 
     __slots__ = (
-        "_app_grant",
         "_doubtful",
         "_keeper",
         "_ledger",
@@ -89,26 +113,27 @@ class Exchange:
         "_outranked_until",
         "_policy",
         "_refused",
-        "closed",
+        "_since",
         "key",
+        "visitors",
         "writer",
     )
 
-    def __init__(self, means: Means, *, key: str, store_key: str) -> None:
+    def __init__(self, means: Means, *, key: str) -> None:
         self._means = means
         self._policy = means.policy
-        self._app_grant: AppGrant | None = own_grant(means.credentials)
-        self._ledger = Ledger(means.store, key=store_key, holder=means.holder, policy=means.policy, now=means.now)
-        self._keeper = Keeper(
-            self._ledger, means.client, key=key, offers=self._app_grant is not None, announce=means.announce
+        self._ledger = Ledger(
+            means.store, key=means.prefix + key, holder=means.holder, policy=means.policy, now=means.now
         )
+        self._keeper = Keeper(self._ledger, means.client, key=key, is_app=means.is_app, announce=means.announce)
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
         self._outranked_until = -math.inf  # until then our lease may be one that we took over in vain
         self.key: str = key
+        self._since = -math.inf  # when the renewal that is under way began
         self.writer: asyncio.Task[Any] | None = None
-        self.closed: bool = False
+        self.visitors: int = 0
 
     @property
     def pending(self) -> Pending | None:
@@ -116,9 +141,15 @@ class Exchange:
         return self._keeper.pending
 
     @property
-    def is_app(self) -> bool:
-        """Whether the app gets tokens in its own name, as many as it likes."""
-        return self._app_grant is not None
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing that only this process knows, and nothing under way."""
+        return (
+            self.visitors == 0
+            and self.pending is None
+            and self._doubtful is None
+            and self._refused is None
+            and self._outranked_until <= self._means.now()
+        )
 
     async def renew(self, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError:
         """Return a token other than `ours`: the store's if it has one, else a new one from Zoom.
@@ -128,13 +159,15 @@ class Exchange:
             trusted: Whether nobody rejected it.
             forced: Whether a refresh token that is noted as dead is tried once more.
         """
-        since = self._means.now()
-        give_up_at = since + (self._policy.lease if self._app_grant is None else self._policy.attempt_timeout)
+        self._since = self._means.now()
+        give_up_at = self._since + (
+            self._policy.lease if self._means.app_grant is None else self._policy.attempt_timeout
+        )
         seen: Held | ZoomAuthError | Look = await self._ledger.peek()
         authoritative = False
         for _ in range(ROUNDS):
             if isinstance(seen, StoreError):
-                return await self._without_store(ours, seen, since)
+                return await self._without_store(ours, seen)
             if not isinstance(seen, Look):
                 return seen
             generation = seen.reading.generation
@@ -145,14 +178,21 @@ class Exchange:
                     return failure
                 generation = ours.generation
             elif (known := self._known(seen, ours, trusted=trusted, forced=forced)) is not None:
-                return self._adopt(known, since) if isinstance(known, Held) else known
+                return self._adopt(known) if isinstance(known, Held) else known
             elif authoritative and (busy := seen.reading.lease_left) > 0:  # in a peek it could be our own
                 if (left := give_up_at - self._means.now()) <= 0:
-                    return await self._without_lease(ours, busy, since)
+                    return await self._without_lease(ours, busy)
                 await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
-            seen = await self._attempt(generation, ours, since, trusted=trusted, forced=forced)
+            seen = await self._attempt(generation, ours, trusted=trusted, forced=forced)
             authoritative = True
         return UNSTEADY.copy()
+
+    async def find(self, ours: Held | None, *, trusted: bool) -> Held | None:
+        """Return the store's token if it has a better one than `ours`; send nothing, take no lease."""
+        self._since = self._means.now()
+        seen = await self._ledger.peek()
+        better = None if isinstance(seen, StoreError) else self._adoptable(seen, ours, trusted=trusted)
+        return None if better is None else self._adopt(better)
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
@@ -165,19 +205,20 @@ class Exchange:
         Outranks a renewal of another process. If Zoom refuses the grant all stays as it was.
         """
         async with self._writing():
-            if self.closed:
+            self._since = self._means.now()
+            if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
             seen = await self._begin_anew()
             if isinstance(seen, ZoomAuthError):
                 return seen
-            if self.closed:  # meanwhile
+            if self._means.closing.is_set():  # meanwhile
                 await self._step_back(seen)
                 return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
             if isinstance(grant, StoredToken):
                 token: Token | ZoomAuthError = _imported(grant, wall=self._means.wall())
             else:
-                token = await self._means.client.exchange(grant)
+                token = await self._means.client.exchange(grant, key=self.key)
             if isinstance(token, ZoomAuthError):
                 await self._step_back(seen)
                 return token
@@ -186,7 +227,7 @@ class Exchange:
     async def revoke(self, ours: Held | None) -> ZoomAuthError | None:
         """Have Zoom kill what is stored and what we have, then forget it. On failure all stays as it was."""
         async with self._writing():
-            if self.closed:
+            if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
             for _ in range(ROUNDS):
                 seen = await self._begin_anew()
@@ -205,6 +246,29 @@ class Exchange:
                     return None
             return UNSTEADY.copy()  # each time a renewal came in between, and its token has to die as well
 
+    async def forget(self) -> ZoomAuthError | None:
+        """Forget what is stored, without telling Zoom. On failure all stays as it was."""
+        async with self._writing():
+            failure = await self._ledger.forget()
+            if failure is None:
+                self._keeper.pending, self._refused, self._doubtful = None, None, None
+            return failure
+
+    async def take_over(self, stored: StoredToken) -> bool | ZoomAuthError:
+        """Keep a token of another program, unless there is, or was, one already; tell whether it was kept."""
+        seen = await self._ledger.peek()
+        if isinstance(seen, StoreError):
+            return seen
+        if seen.reading.record is not None:
+            return False
+        held = await self.authorize(stored)
+        if isinstance(held, ZoomAuthError):
+            return held
+        if self.pending is not None:
+            self._keeper.pending = None  # whoever gave it has it still, and is told
+            return StoreError("the token is not known to be stored: import it again")
+        return True
+
     # From begin to commit: nobody cancels this.
 
     @asynccontextmanager
@@ -217,12 +281,12 @@ class Exchange:
                 self.writer = None
 
     async def _attempt(
-        self, generation: int, ours: Held | None, since: float, *, trusted: bool, forced: bool
+        self, generation: int, ours: Held | None, *, trusted: bool, forced: bool
     ) -> Held | ZoomAuthError | Look:
         async with self._writing():
-            if self.closed:
+            if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
-            if self.pending is not None and self._app_grant is None:
+            if self.pending is not None and self._means.app_grant is None:
                 # An authorization came first. What the store has is dead; what we have lives in this process alone.
                 return StoreError("the token that arrived before is not stored yet: its refresh token is not spent")
             seen = await self._ledger.begin(generation)
@@ -240,13 +304,13 @@ class Exchange:
             if seen.before + self._policy.lease - self._means.now() < self._policy.attempt_timeout:
                 await self._release(seen)  # the host slept, or the store was slow: the lease does not cover a request
                 return seen
-            if self.closed:  # meanwhile
+            if self._means.closing.is_set():  # meanwhile
                 await self._release(seen)
                 return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
-            answer = await self._means.client.exchange(grant)
+            answer = await self._means.client.exchange(grant, key=self.key, forced=forced)
             if isinstance(answer, Token):
-                return await self._keep_renewed(seen, answer, sent_at, since)
+                return await self._keep_renewed(seen, answer, sent_at)
             return await self._failed(seen, answer)
 
     async def _put_back(self, seen: Look, ours: Held) -> StoreError | None:
@@ -254,8 +318,8 @@ class Exchange:
             return await self._keeper.put_back(seen, ours)
 
     def _grant(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | ZoomAuthError:
-        if self._app_grant is not None:
-            return self._app_grant
+        if self._means.app_grant is not None:
+            return self._means.app_grant
         if (hopeless := self._hopeless(seen, forced=forced)) is not None:
             return hopeless
         record = seen.reading.record
@@ -270,9 +334,9 @@ class Exchange:
 
     async def _failed(self, seen: Look, error: ZoomAuthError) -> ZoomAuthError | Look:
         generation = seen.reading.generation
-        if error.in_doubt and self._app_grant is None:
+        if error.in_doubt and self._means.app_grant is None:
             self._doubtful = generation
-        if not isinstance(error, AuthorizationRequiredError) or self._app_grant is not None:
+        if not isinstance(error, AuthorizationRequiredError) or self._means.app_grant is not None:
             await self._release(seen)
             return error
         self._refused = _Refused(generation=generation, error=error)
@@ -299,14 +363,13 @@ class Exchange:
         if not condemned:
             return await self._ledger.look()  # somebody else had the next token, and was late with it
         lost = self._doubtful == generation or self._ledger.was_foreign(seen)
+        self._refused, self._doubtful = None, None  # the store remembers it now
         self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
         return error
 
-    async def _keep_renewed(
-        self, seen: Look, token: Token, sent_at: float, since: float
-    ) -> Held | ZoomAuthError | Look:
+    async def _keep_renewed(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError | Look:
         old = seen.reading.record
-        if token.refresh_token is None and self._app_grant is None and old is not None and old.token is not None:
+        if token.refresh_token is None and self._means.app_grant is None and old is not None and old.token is not None:
             token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
         sent = seen.reading.generation
         record = seen.record_of(token, sent_at, generation=sent + 1)
@@ -317,7 +380,7 @@ class Exchange:
             await self._keeper.drop(token)
             return await self._ledger.look()
         self._took_effect(held)
-        self._announce_renewed(held, since)
+        self._announce_renewed(held)
         return held
 
     async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError:
@@ -329,7 +392,7 @@ class Exchange:
             await self._keeper.drop(token)
             later = await self._ledger.look()
             held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
-            return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held, sent_at)
+            return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
         held = replace(self._arrived(token, sent_at, generation=record.generation), issued_at=record.issued_at)
         self._took_effect(held)
         self._announce(events.Authorized(key=self.key, generation=held.generation))
@@ -349,23 +412,21 @@ class Exchange:
                 return failure
         return None
 
-    async def _without_store(self, ours: Held | None, why: StoreError, since: float) -> Held | ZoomAuthError:
-        return why if self._app_grant is None else await self._mint_alone(ours, self._app_grant, why, since)
+    async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
+        return why if self._means.app_grant is None else await self._mint_alone(ours, self._means.app_grant, why)
 
-    async def _without_lease(self, ours: Held | None, busy: float, since: float) -> Held | ZoomAuthError:
-        if self._app_grant is not None:
-            return await self._mint_alone(ours, self._app_grant, None, since)
+    async def _without_lease(self, ours: Held | None, busy: float) -> Held | ZoomAuthError:
+        if self._means.app_grant is not None:
+            return await self._mint_alone(ours, self._means.app_grant, None)
         return TokenUnavailableError("another process is renewing, and takes long", retry_after=busy)
 
-    async def _mint_alone(
-        self, ours: Held | None, grant: AppGrant, why: StoreError | None, since: float
-    ) -> Held | ZoomAuthError:
+    async def _mint_alone(self, ours: Held | None, grant: AppGrant, why: StoreError | None) -> Held | ZoomAuthError:
         """Get an app's token for this process, past the store: nothing is spent by it. It is offered to the store."""
         async with self._writing():
-            if self.closed:
+            if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
-            token = await self._means.client.exchange(grant)
+            token = await self._means.client.exchange(grant, key=self.key)
             if isinstance(token, ZoomAuthError):
                 return token
             sent = 0 if ours is None else ours.generation
@@ -373,14 +434,14 @@ class Exchange:
             if why is not None:
                 self._keeper.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None)
             self._announce(events.StoreBypassed(key=self.key, error=why))
-            self._announce_renewed(held, since)
+            self._announce_renewed(held)
             return held
 
     # What the steps above are made of.
 
     def _known(self, seen: Look, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError | None:
         """Return what follows from the record alone, without a request, if anything does."""
-        if self.closed:
+        if self._means.closing.is_set():
             return ManagerClosedError(_NOTHING_SENT)
         if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
             return better
@@ -394,7 +455,7 @@ class Exchange:
             return held
         if held.token.access_token == ours.token.access_token:
             return None
-        if self._app_grant is not None:
+        if self._means.app_grant is not None:
             better = held.generation > ours.generation or not trusted or held.expires_at > ours.expires_at
         else:  # generations begin anew when somebody authorizes after the store went back
             better = held.generation > ours.generation or _is_later(seen, ours)
@@ -403,17 +464,17 @@ class Exchange:
     def _went_back(self, seen: Look, ours: Held) -> bool:
         """Tell whether a person's token in the store is one that ours came after."""
         older = seen.reading.generation < ours.generation
-        return self._app_grant is None and older and not _is_later(seen, ours)
+        return self._means.app_grant is None and older and not _is_later(seen, ours)
 
-    def _adopt(self, held: Held, since: float) -> Held:
+    def _adopt(self, held: Held) -> Held:
         now = self._means.now()
-        left, took = held.expires_at - now, now - since
+        left, took = held.expires_at - now, now - self._since
         self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))
         return held
 
     def _hopeless(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
         record = seen.reading.record
-        if self.is_app:
+        if self._means.is_app:
             return None
         if record is None or record.token is None:
             return AuthorizationRequiredError(_NOT_AUTHORIZED)
@@ -459,8 +520,8 @@ class Exchange:
             luck=self._means.random(),
         )
 
-    def _announce_renewed(self, held: Held, since: float) -> None:
-        took = self._means.now() - since
+    def _announce_renewed(self, held: Held) -> None:
+        took = self._means.now() - self._since
         self._announce(
             events.TokenRenewed(key=self.key, generation=held.generation, expires_in=held.token.expires_in, took=took)
         )

@@ -20,16 +20,23 @@ class Flight(Generic[_T]):
         timeout: How long those who wait have patience, in seconds, counted from the first of them. One timer serves
             all: ten thousand timers would cost more than the renewal.
         excuse: Says, when patience is over, why there is no token yet.
+
+    Attributes:
+        forced: Whether somebody wants it now, whatever failed before.
+        hurry: Called when somebody begins to wait, if nobody did.
+        outcome: What it brought.
     """
 
-    __slots__ = ("_excuse", "_loop", "_patience", "_timeout", "_wave", "forced", "outcome")
+    __slots__ = ("_end", "_excuse", "_loop", "_patience", "_timeout", "_wave", "forced", "hurry", "outcome")
 
     def __init__(self, *, timeout: float, excuse: Callable[[], ZoomAuthError], forced: bool = False) -> None:
         self.forced: bool = forced
+        self.hurry: Callable[[], None] | None = None
         self.outcome: _T | ZoomAuthError | None = None
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._excuse = excuse
+        self._end = asyncio.Event()
         self._wave = asyncio.Event()  # those who wait now; a new one when their patience is over
         self._patience: asyncio.TimerHandle | None = None
 
@@ -45,6 +52,7 @@ class Flight(Generic[_T]):
             self._patience.cancel()
             self._patience = None
         self._wave.set()
+        self._end.set()
 
     async def wait(self) -> _T:
         """Wait for the outcome. A cancelled waiter disturbs nobody.
@@ -56,11 +64,18 @@ class Flight(Generic[_T]):
         if self.outcome is None:
             if self._patience is None:
                 self._patience = self._loop.call_later(self._timeout, self._lose_patience)
+                if self.hurry is not None:
+                    self.hurry()
             await self._wave.wait()
         outcome = self.outcome if self.outcome is not None else self._excuse()
         if isinstance(outcome, ZoomAuthError):
             raise outcome.copy()  # a shared one would collect the tracebacks of all
         return outcome
+
+    async def landed(self) -> None:
+        """Wait for its end, without taking part: it counts as nobody who waits, and hears nothing of the outcome."""
+        if self.outcome is None:
+            await self._end.wait()
 
     def _lose_patience(self) -> None:
         self._patience = None

@@ -47,7 +47,7 @@ def health_of(slot: Slot, *, started: bool, durable: bool, now: float) -> Health
     """Return the health of one identity."""
     left = max(0.0, slot.serving.until - now)
     error = slot.restraint.last_error
-    planned = started and not slot.exchange.closed and slot.due not in {float("inf"), float("-inf")}
+    planned = started and not slot.closed and slot.due not in {float("inf"), float("-inf")}
     return Health(
         state=_state(slot, started=started, usable=left > 0, now=now),
         ready=left > 0,
@@ -60,12 +60,12 @@ def health_of(slot: Slot, *, started: bool, durable: bool, now: float) -> Health
 
 
 def _state(slot: Slot, *, started: bool, usable: bool, now: float) -> State:
-    if slot.exchange.closed:
+    if slot.closed:
         return "closed"
     if not started:
         return "new"
     if usable:
-        if slot.exchange.pending is not None:
+        if slot.pending is not None:
             return "uncommitted"
         return "fresh" if slot.held is not None and now < slot.held.stale_at else "stale"
     match slot.restraint.last_error:

@@ -61,22 +61,22 @@ class Keeper:
         ledger: The identity's key of the store.
         client: Told to revoke what nobody may have.
         key: Names the identity in events.
-        offers: Whether tokens are an app's own: one that the store does not take goes on to be served.
+        is_app: Whether tokens are an app's own: one that the store does not take goes on to be served.
         announce: Told what happens.
 
     Attributes:
         pending: What could not be stored yet.
     """
 
-    __slots__ = ("_announce", "_client", "_key", "_ledger", "_offers", "pending")
+    __slots__ = ("_announce", "_client", "_is_app", "_key", "_ledger", "pending")
 
     def __init__(
-        self, ledger: Ledger, client: Client, *, key: str, offers: bool, announce: Callable[[events.Event], None]
+        self, ledger: Ledger, client: Client, *, key: str, is_app: bool, announce: Callable[[events.Event], None]
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._key = key
-        self._offers = offers
+        self._is_app = is_app
         self._announce = announce
         self.pending: Pending | None = None
 
@@ -110,7 +110,7 @@ class Keeper:
         self.pending = None
         if stored:
             self._announce(events.CommitRecovered(key=self._key, generation=record.generation))
-        elif not self._offers:
+        elif not self._is_app:
             await self.drop(pending.token)
             return False
         return True

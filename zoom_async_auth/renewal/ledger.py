@@ -100,6 +100,10 @@ class Ledger:
         """Note that the refresh token of `generation` is dead; tell whether it was still current."""
         return await self._ask(lambda: self._store.condemn(self._key, generation, cause))
 
+    async def forget(self) -> StoreError | None:
+        """Leave a tombstone."""
+        return await self._ask(lambda: self._store.forget(self._key))
+
     async def release(self, *, doubt: bool) -> None:
         """Give the lease back. If that fails it runs out by itself."""
         await self._ask(lambda: self._store.release(self._key, self._holder, doubt=doubt))

@@ -120,13 +120,12 @@ class Restraint:
         """Return what holds when only a person can help: nothing is sent, the store is looked at from `look_at` on."""
         return Restraint(floor=look_at, last_error=error)
 
-    def raised(self, floor: float) -> "Restraint":
-        """Return the same with a later floor."""
-        return replace(self, floor=max(self.floor, floor))
-
     def relieved(self) -> "Restraint":
         """Return what is left once the trouble is over: the floor."""
         return Restraint(floor=self.floor)
+
+
+NO_RESTRAINT = Restraint()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,19 @@ from typing import Protocol
 
 import anyio
 
+_FEW = 1000
 LONGEST_SLICE = 30.0
 """Seconds that are slept at most: the loop's timers stop while the host is suspended, the deadlines do not."""
 
 
 class Tended(Protocol):
-    """Something that wants attention at times. `due` is a moment of the scheduler's clock."""
+    """Something that wants attention at times. `due` is a moment of the scheduler's clock.
+
+    Attributes:
+        noted: For the scheduler: the moment that it has noted.
+    """
+
+    noted: float
 
     @property
     def due(self) -> float:
@@ -42,12 +49,13 @@ class Scheduler:
         self._heap: list[
             tuple[float, int, float, Tended]
         ] = []  # when, a tie-breaker, the `due` that was planned for, whom
+        self._longest = _FEW
         self._count = itertools.count()
         self._earlier = asyncio.Event()
 
     def plan(self, tended: Tended) -> None:
         """Note that `tended.due` has changed. Earlier notes on it are void: they differ from `due`."""
-        if tended.due == math.inf:
+        if tended.due in {tended.noted, math.inf}:
             return
         self._push(tended.due, tended.due, tended)
         if self._heap[0][3] is tended:
@@ -80,6 +88,7 @@ class Scheduler:
             _, _, planned, tended = heapq.heappop(self._heap)
             if planned != tended.due:
                 continue  # it was planned anew since
+            tended.noted = math.inf
             try:
                 tended.tend()
             except Exception:
@@ -87,4 +96,9 @@ class Scheduler:
                 raise
 
     def _push(self, when: float, planned: float, tended: Tended) -> None:
+        tended.noted = planned
+        if len(self._heap) >= self._longest:  # void notes keep alive what nobody needs
+            self._heap = [note for note in self._heap if note[2] == note[3].due]
+            heapq.heapify(self._heap)
+            self._longest = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, next(self._count), planned, tended))

@@ -12,7 +12,10 @@ all of that follows from these four.
 import asyncio
 import hmac
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import anyio
 
@@ -29,7 +32,8 @@ from zoom_async_auth.oauth.token import StoredToken
 from zoom_async_auth.renewal.exchange import Exchange, Means
 from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving
-from zoom_async_auth.renewal.policy import LONGEST_FLOOR, STORE_POLL, Restraint
+from zoom_async_auth.renewal.keeper import Pending
+from zoom_async_auth.renewal.policy import LONGEST_FLOOR, NO_RESTRAINT, STORE_POLL, Restraint
 
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
 _ATTEMPTS = 1000
@@ -39,37 +43,66 @@ class Slot:
     """One identity.
 
     Args:
-        exchange: Its way through the store.
+        key: Names it.
         means: What all identities of the client share.
-        plan: Tells the scheduler when to call `tend`.
+
+    Attributes:
+        key: As above.
+        due: When `tend` is to be called.
+        noted: When the scheduler is going to call it.
+        used_at: When somebody last asked; kept by who cares.
     """
 
     __slots__ = (
+        "_exchange",
+        "_looked_at",
         "_means",
         "_nudged",
-        "_plan",
-        "_policy",
         "_rejections",
         "due",
-        "exchange",
         "flight",
         "held",
+        "key",
+        "noted",
         "restraint",
         "serving",
+        "used_at",
     )
 
-    def __init__(self, exchange: Exchange, means: Means, plan: "Callable[[Slot], None]") -> None:
+    def __init__(self, key: str, means: Means) -> None:
         self._means = means
-        self._policy = means.policy
-        self._plan = plan
+        self._exchange: Exchange | None = None  # there is one while there is something to do, or to remember
+        self._looked_at = -math.inf
         self._nudged: asyncio.Event | None = None
         self._rejections = 0
+        self.key: str = key
         self.due: float = -math.inf
-        self.exchange: Exchange = exchange
+        self.noted: float = math.inf
+        self.used_at: float = -math.inf
         self.serving: Serving = NOTHING
         self.held: Held | None = None
         self.flight: Flight[Held] | None = None
-        self.restraint: Restraint = Restraint()
+        self.restraint: Restraint = NO_RESTRAINT
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing new is handed out or sent."""
+        return self._means.closing.is_set()
+
+    @property
+    def pending(self) -> Pending | None:
+        """What could not be stored yet."""
+        return None if self._exchange is None else self._exchange.pending
+
+    @property
+    def writer(self) -> "asyncio.Task[Any] | None":
+        """The task that is between `begin` and `commit`."""
+        return None if self._exchange is None else self._exchange.writer
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it may be forgotten: what it knows is in the store, and nobody waits."""
+        return self.flight is None and self._exchange is None
 
     # What callers do.
 
@@ -80,12 +113,12 @@ class Slot:
             ZoomAuthError: Why there is none.
         """
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._policy.timeout
+        give_up_at = loop.time() + self._means.policy.timeout
         landed = await self.board().wait()
         if (served := self.served()) is not None:
             return served
         # The loop may have stalled, or somebody rejected the token, before this task had its turn.
-        while not self.exchange.closed:
+        while not self.closed:
             try:
                 async with asyncio.timeout_at(give_up_at):  # what the first flight left of the patience
                     landed = await self.board().wait()
@@ -93,7 +126,7 @@ class Slot:
                 break
             if (served := self.served()) is not None:
                 return served
-        if self._means.now() < landed.withheld_at and self.exchange.closed:
+        if self._means.now() < landed.withheld_at and self.closed:
             return landed
         raise TokenUnavailableError("no token lived until it could be handed out: is the loop overloaded?")
 
@@ -101,7 +134,7 @@ class Slot:
         """Return the flight that is in progress, or start one."""
         flight = self.flight
         if flight is None:
-            flight = Flight(timeout=self._policy.timeout, excuse=self._excuse, forced=forced)
+            flight = Flight(timeout=self._means.policy.timeout, excuse=self._excuse, forced=forced)
             self.flight = flight  # before the task: with eager tasks it runs at once
             task = self._means.spawn(self._fly(flight, self.held))
             # A task that is cancelled before its first step runs no line of its own.
@@ -125,40 +158,48 @@ class Slot:
         self._forgive()
         self._rejections += 1
         self.serving = NOTHING
-        self.restraint = self.restraint.raised(held.arrived_at + self._policy.floor(self._rejections))
-        self._means.announce(events.TokenRejected(key=self.exchange.key, generation=held.generation))
+        self._means.announce(events.TokenRejected(key=self.key, generation=held.generation))
         self._replan()
         return True
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
         """Start a new chain of tokens."""
-        held = await self.exchange.authorize(grant)
+        with self._visit() as exchange:
+            held = await exchange.authorize(grant)
         if isinstance(held, Held):
-            self._publish(held)
             if held.withheld_at <= self._means.now():
-                self.restraint = Restraint()  # imported after its expiry: renewed at once
-                self._replan()
+                held = replace(held, arrived_at=-math.inf)  # imported after its expiry: no pause before the next one
+            self._publish(held)
         return held
 
     async def revoke(self) -> ZoomAuthError | None:
         """Have Zoom kill the token, and forget it."""
-        failure = await self.exchange.revoke(self.held)
+        with self._visit() as exchange:
+            failure = await exchange.revoke(self.held)
         if failure is None:
-            self.held, self.serving = None, NOTHING
-            if self.exchange.is_app:
-                self.restraint = self.restraint.relieved()
-                self.due = math.inf  # it could get the next token, but nobody wants one now
-            else:
-                revoked = AuthorizationRequiredError("revoked: the person has to authorize the app again")
-                now = self._means.now()
-                self.restraint = self.restraint.after_refusal(revoked, look_at=now + self._policy.min_interval)
-                self._replan()
-            self._nudge()
+            self._vacate()
         return failure
 
+    async def forget(self) -> ZoomAuthError | None:
+        """Forget the token, without telling Zoom."""
+        with self._visit() as exchange:
+            failure = await exchange.forget()
+        if failure is None:
+            self._vacate()
+        return failure
+
+    async def take_over(self, token: StoredToken) -> bool | ZoomAuthError:
+        """Keep a token of another program in the store, unless there is one; tell whether it was kept."""
+        with self._visit() as exchange:
+            return await exchange.take_over(token)
+
+    async def settle(self) -> bool | StoreError:
+        """Store the pending token, if there is one; tell whether it may go on to be served."""
+        with self._visit() as exchange:
+            return await exchange.settle()
+
     def close(self) -> None:
-        """Hand out nothing more, send nothing more; what sleeps wakes up."""
-        self.exchange.closed = True
+        """Hand out nothing more, now that the client is closing; what sleeps wakes up."""
         self.serving = NOTHING
         self._nudge()
 
@@ -166,9 +207,9 @@ class Slot:
 
     def tend(self) -> None:
         """Do what is due, in tasks of its own; plans the next time by itself."""
-        if self.flight is not None:
+        if self.flight is not None or self._means.dismiss(self):
             return
-        if self.exchange.pending is not None and self.serving is not NOTHING and not self._is_stale():
+        if self.pending is not None and self.serving is not NOTHING and not self._is_stale():
             self._means.spawn(self._settle()).add_done_callback(lambda _: self._replan())
         else:
             self.board()
@@ -187,7 +228,7 @@ class Slot:
     def _land(self, flight: Flight[Held], outcome: Held | ZoomAuthError | None) -> None:
         if self.flight is flight:
             self.flight = None
-            if outcome is None and not self.exchange.closed:  # somebody cancelled the task
+            if outcome is None and not self.closed:  # somebody cancelled the task
                 outcome = self._note_failure(TokenUnavailableError("the renewal was cancelled"), self._means.now())
             flight.land(outcome)
             self._replan()
@@ -195,7 +236,7 @@ class Slot:
     async def _renew(self, flight: Flight[Held], before: Held | None) -> Held | ZoomAuthError | None:
         """Try until there is a token, an error that waiting does not mend, or nobody who waits."""
         for _ in range(_ATTEMPTS):
-            if self.exchange.closed:
+            if self.closed:
                 return None
             if self.held is not before and (served := self.served()) is not None:
                 return served  # somebody authorized the app meanwhile
@@ -204,28 +245,45 @@ class Slot:
                 if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
                     return self.restraint.last_error
                 if pause > flight.patience_left():
-                    return self._excuse()
+                    return await self._found() or self._excuse()
                 await self._sleep(pause)
                 continue
+            ends = math.inf if self.held is None else self.held.withheld_at
+            await self._means.client.gate.turn(flight, ends=ends)
+            if self._next_attempt(forced=flight.forced) > self._means.now():
+                continue  # while this one waited for its turn, others heard that there is a pause
             outcome = await self._attempt(forced=flight.forced)
             flight.forced = False  # that was the attempt somebody wanted now; the next ones keep their pauses
-            if isinstance(outcome, Held) or self.exchange.closed or not outcome.transient:
+            if isinstance(outcome, Held) or self.closed or not outcome.transient:
                 return outcome
             if flight.patience_left() <= 0:
                 return outcome
         return self._excuse()
 
+    async def _found(self) -> Held | None:
+        """Look for a token that another process got; for who may send nothing that is the only way to one."""
+        now = self._means.now()
+        if now < self._looked_at + self._means.policy.min_interval:
+            return None
+        self._looked_at = now
+        with self._visit() as exchange:
+            held = await exchange.find(self.held, trusted=self.serving is not NOTHING)
+        if held is not None and not self.closed:
+            self._publish(held)
+        return held
+
     async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError:
         failure = await self._settled()
-        if failure is not None and not self.exchange.is_app:
+        if failure is not None and not self._means.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
         before, since = self.held, self._means.now()
-        outcome = await self.exchange.renew(before, trusted=self.serving is not NOTHING, forced=forced)
+        with self._visit() as exchange:
+            outcome = await exchange.renew(before, trusted=self.serving is not NOTHING, forced=forced)
         if isinstance(outcome, ZoomAuthError):
             return self._note_failure(outcome, since)
         if self.held is not before and self.held is not None and self.held.generation >= outcome.generation:
             return self.held  # authorized anew while this one was on its way, and perhaps rejected since
-        if not self.exchange.closed:
+        if not self.closed:
             self._publish(outcome)
         return outcome
 
@@ -234,10 +292,10 @@ class Slot:
 
     async def _settled(self) -> StoreError | None:
         """Store what could not be stored before, if there is anything."""
-        if self.exchange.pending is None:
+        if self.pending is None:
             return None
         since = self._means.now()
-        outcome = await self.exchange.settle()
+        outcome = await self.settle()
         if isinstance(outcome, StoreError):
             self._note_failure(outcome, since)
             return outcome
@@ -257,29 +315,55 @@ class Slot:
         if self._nudged is not None:
             self._nudged.set()
 
+    @contextmanager
+    def _visit(self) -> Iterator[Exchange]:
+        exchange = self._exchange
+        if exchange is None:
+            exchange = self._exchange = Exchange(self._means, key=self.key)
+        exchange.visitors += 1
+        try:
+            yield exchange
+        finally:
+            exchange.visitors -= 1
+            if exchange.is_at_rest:
+                self._exchange = None  # a hundred thousand identities at rest have none
+
     # What follows from what.
 
     def _publish(self, held: Held) -> None:
         if self.serving is not NOTHING:
             self._forgive()
         before, self.held = self.held, held
-        self.serving = NOTHING if self.exchange.closed else Serving(held.token.access_token, held.withheld_at)
-        self.restraint = Restraint(floor=held.arrived_at + self._policy.floor(self._rejections))
+        self.serving = NOTHING if self.closed else Serving(held.token.access_token, held.withheld_at)
+        self.restraint = NO_RESTRAINT
         if before is not None and held.token.scope and (lost := before.token.scope - held.token.scope):
-            self._means.announce(events.ScopeShrunk(key=self.exchange.key, lost=lost))
+            self._means.announce(events.ScopeShrunk(key=self.key, lost=lost))
         self._nudge()
         self._replan()
+
+    def _vacate(self) -> None:
+        floor = self._floor()
+        self.held, self.serving = None, NOTHING
+        if self._means.is_app:
+            self.restraint = Restraint(floor=floor)
+            self.due = math.inf  # it could get the next token, but nobody wants one now
+        else:
+            revoked = AuthorizationRequiredError("revoked: the person has to authorize the app again")
+            now = self._means.now()
+            self.restraint = self.restraint.after_refusal(revoked, look_at=now + self._means.policy.min_interval)
+            self._replan()
+        self._nudge()
 
     def _note_failure(self, error: ZoomAuthError, since: float) -> ZoomAuthError:
         now, served = self._means.now(), self.served()
         news = type(self.restraint.last_error) is not type(error) or not isinstance(error, AuthorizationRequiredError)
         if isinstance(error, AuthorizationRequiredError):
-            self.restraint = self.restraint.after_refusal(error, look_at=now + self._policy.min_interval)
+            self.restraint = self.restraint.after_refusal(error, look_at=now + self._means.policy.min_interval)
         elif not isinstance(error, ManagerClosedError):
             left = 0.0 if served is None else served.withheld_at - now
             self.restraint = self.restraint.after_failure(error, now=now, luck=self._means.random(), left=left)
         if news:  # an app that nobody authorized yet is told of once, not twice a minute
-            self._means.announce(events.RenewalFailed(key=self.exchange.key, error=error, took=now - since))
+            self._means.announce(events.RenewalFailed(key=self.key, error=error, took=now - since))
         return error
 
     def _excuse(self) -> ZoomAuthError:
@@ -292,28 +376,34 @@ class Slot:
             return TokenUnavailableError(
                 "fresh tokens are rejected again and again: is the app active?", retry_after=pause
             )
-        return TokenUnavailableError(f"no token within {self._policy.timeout:g} s: the renewal goes on")
+        return TokenUnavailableError(f"no token within {self._means.policy.timeout:g} s: the renewal goes on")
 
     def _next_attempt(self, *, forced: bool = False) -> float:
-        return max(self.restraint.until(forced=forced), self._means.client.pause.until(forced=forced))
+        return max(self._floor(), self.restraint.until(forced=forced), self._means.client.pause.until(forced=forced))
+
+    def _floor(self) -> float:
+        """Return the end of the pause after the arrival of the token, which is longer if it was rejected."""
+        return -math.inf if self.held is None else self.held.arrived_at + self._means.policy.floor(self._rejections)
 
     def _forgive(self) -> None:
         """Forget earlier rejections once a token was good for long: the next one is not the same trouble."""
         if self.held is not None:
             age = self._means.now() - self.held.arrived_at
-            if age >= LONGEST_FLOOR * self._policy.min_interval:
+            if age >= LONGEST_FLOOR * self._means.policy.min_interval:
                 self._rejections = 0
 
     def _is_stale(self) -> bool:
         return self.held is None or self.serving is NOTHING or self._means.now() >= self.held.stale_at
 
     def _replan(self) -> None:
-        if self.exchange.closed:
+        if self.closed:
             return
         if isinstance(self.restraint.last_error, AuthorizationRequiredError):
             self.due = self._means.now() + STORE_POLL  # another process may get the person's authorization
-        elif self.held is None or self.serving is NOTHING or self.exchange.pending is not None:
+        elif self.served() is None:
+            self.due = min(self._next_attempt(), self._means.now() + STORE_POLL)  # or another process gets one
+        elif self.pending is not None:
             self.due = self._next_attempt()
         else:
             self.due = max(self.held.stale_at, self._next_attempt())
-        self._plan(self)
+        self._means.plan(self)

@@ -96,13 +96,14 @@ class _Device:
 
 @dataclass(slots=True, kw_only=True)
 class _Chain:
-    """What one authorization has led to: the live access token and refresh token, and those that were spent."""
+    """What one authorization has led to: the live pair of tokens, and all that were issued or spent before."""
 
     app: App
     user: str
     access_token: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     spent: dict[str, float] = field(default_factory=dict, repr=False)
+    issued: list[str] = field(default_factory=list, repr=False)
 
 
 Answer = dict[str, Any] | Refusal
@@ -140,7 +141,8 @@ class Model:
         self._key = random_bytes(64)
         self._codes: dict[str, _Code] = {}
         self._devices: dict[str, _Device] = {}
-        self._chains: list[_Chain] = []
+        self._chains: dict[tuple[str, str], _Chain] = {}  # by app and person
+        self._refreshable: dict[str, _Chain] = {}  # by refresh token, spent ones too
         self._access: dict[str, tuple[App, str, float]] = {}  # token: its app, its user, its expiry
         self._rejected: set[str] = set()
 
@@ -217,17 +219,23 @@ class Model:
 
     def revoke(self, app: App, token: str) -> Answer:
         """Answer `POST /oauth/revoke`: access and refresh token die at once. An unknown token counts as dead."""
-        owner = self._access.get(token)
-        if owner is not None and owner[0] is app:
+        owner, user, _ = self._access.get(token, (None, "", 0.0))
+        chain = self._refreshable.get(token)
+        if owner is app:
             del self._access[token]
-        for chain in [chain for chain in self._chains if chain.app is app]:
-            if token in {chain.access_token, chain.refresh_token}:
-                self._kill(chain)
+            chain = self._chains.get((app.client_id, user))
+        if chain is not None and chain.app is app and token in {chain.access_token, chain.refresh_token}:
+            self._kill(chain)
         return {"status": "success"}
+
+    def take_off(self, user: str) -> None:
+        """Have a person take all apps off, as on Zoom's own pages: their tokens die, nobody is told."""
+        for chain in [chain for chain in self._chains.values() if chain.user == user]:
+            self._kill(chain)
 
     def persons(self, client_id: str) -> list[str]:
         """Return who has authorized an app, and not taken that back."""
-        return [chain.user for chain in self._chains if chain.app.client_id == client_id]
+        return [chain.user for chain in self._chains.values() if chain.app.client_id == client_id]
 
     def user_of(self, access_token: str) -> str | None:
         """Return whose token it is, if it is good."""
@@ -275,33 +283,35 @@ class Model:
         return self._authorized(app, device.user)
 
     def _authorized(self, app: App, user: str) -> dict[str, Any]:
-        for chain in [chain for chain in self._chains if chain.app is app and chain.user == user]:
-            self._kill(chain)  # "the last token issued is considered valid, and the previous ones are invalidated"
-        chain = _Chain(app=app, user=user)
-        self._chains.append(chain)
+        earlier = self._chains.get((app.client_id, user))
+        if earlier is not None:
+            self._kill(earlier)  # "the last token issued is considered valid, and the previous ones are invalidated"
+        chain = self._chains[app.client_id, user] = _Chain(app=app, user=user)
         return self._extend(chain)
 
     def _refresh(self, app: App, token: str) -> Answer:
-        for chain in self._chains:
-            if chain.app is not app:
-                continue
-            if token == chain.refresh_token:
-                return self._extend(chain)
-            spent_at = chain.spent.get(token)
-            if spent_at is not None and self._now() - spent_at < self.reuse_grace:
-                return self._extend(chain)
-        return INVALID_TOKEN
+        chain = self._refreshable.get(token)
+        if chain is None or chain.app is not app:
+            return INVALID_TOKEN
+        if token != chain.refresh_token and self._now() - chain.spent[token] >= self.reuse_grace:
+            return INVALID_TOKEN
+        return self._extend(chain)
 
     def _extend(self, chain: _Chain) -> dict[str, Any]:
         if chain.refresh_token:
             chain.spent[chain.refresh_token] = self._now()
         chain.access_token = self._mint(chain.app, chain.user, "access_token", self.token_lifetime)
         chain.refresh_token = self._mint(chain.app, chain.user, "refresh_token", REFRESH_LIFETIME)
+        self._refreshable[chain.refresh_token] = chain
+        chain.issued.append(chain.access_token)
         return self._granted(chain.app, chain.access_token, chain.user, refresh_token=chain.refresh_token)
 
     def _kill(self, chain: _Chain) -> None:
-        self._chains.remove(chain)
-        self._access = {token: entry for token, entry in self._access.items() if entry[:2] != (chain.app, chain.user)}
+        del self._chains[chain.app.client_id, chain.user]
+        for token in chain.issued:
+            self._access.pop(token, None)
+        for token in (chain.refresh_token, *chain.spent):
+            del self._refreshable[token]
 
     def _granted(self, app: App, access_token: str, user: str, *, refresh_token: str | None = None) -> dict[str, Any]:
         self._access[access_token] = app, user, self._now() + self.token_lifetime

@@ -159,3 +159,29 @@ class Browsable(Protocol):
         An empty answer is the end. Keys of tombstones are among them.
         """
         ...
+
+
+@runtime_checkable
+class Claimable(Protocol):
+    """What a store offers beyond the protocol to a pool: to find identities that nobody renews, once for a fleet.
+
+    A store around another one that may not be able to says so by an attribute, `can_claim`; where it is missing it can.
+    """
+
+    async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:
+        """Take the lease of keys whose token is old; write no intent. No two callers get the same key.
+
+        Args:
+            prefix: What the keys begin with.
+            holder: Who asks; it may `begin` with what it gets.
+            older_than: How many seconds ago their token was issued, at least. One that is dead, or a tombstone, does
+                not count.
+            lease: For how many seconds.
+            limit: How many keys at most, the oldest first.
+        """
+        ...
+
+
+def can_claim(store: object) -> bool:
+    """Tell whether a store is `Claimable`, and so is what is in it."""
+    return isinstance(store, Claimable) and getattr(store, "can_claim", True)

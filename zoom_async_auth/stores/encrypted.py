@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
-from zoom_async_auth.stores.base import Begun, Browsable, Reading, Record, Store
+from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.look import look
 from zoom_async_auth.stores.seal import Keyring, is_sealed
 
@@ -147,6 +147,21 @@ class EncryptedStore:
         if not isinstance(self._inner, Browsable):
             raise MisuseError(f"{type(self._inner).__name__} cannot list its keys")
         return await self._inner.keys(after=after, limit=limit)
+
+    @property
+    def can_claim(self) -> bool:
+        """Whether the store within can find keys whose token is old."""
+        return can_claim(self._inner)
+
+    async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:
+        """Take the lease of keys whose token is old.
+
+        Raises:
+            MisuseError: The store within cannot find them.
+        """
+        if not isinstance(self._inner, Claimable):
+            raise MisuseError(f"{type(self._inner).__name__} cannot find keys whose token is old")
+        return await self._inner.claim(prefix, holder, older_than=older_than, lease=lease, limit=limit)
 
     async def rewrap(self, key: str) -> Rewrapped:
         """Seal the record of `key` with the first key, unless somebody may be renewing it. Its generation stays.

@@ -23,7 +23,7 @@ from typing import Final, Self, TypeVar
 import anyio
 
 from zoom_async_auth.errors import MisuseError, StoreError
-from zoom_async_auth.stores.base import Begun, Browsable, Reading, Record, Store
+from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.look import look
 
 _T = TypeVar("_T")
@@ -157,6 +157,21 @@ class LayeredStore:
         if not isinstance(self._record, Browsable):
             raise MisuseError(f"{type(self._record).__name__} cannot list its keys")
         return await self._record.keys(after=after, limit=limit)
+
+    @property
+    def can_claim(self) -> bool:
+        """Whether the record can find keys whose token is old."""
+        return can_claim(self._record)
+
+    async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:
+        """Take the lease of keys whose token is old.
+
+        Raises:
+            MisuseError: The record cannot find them.
+        """
+        if not isinstance(self._record, Claimable):
+            raise MisuseError(f"{type(self._record).__name__} cannot find keys whose token is old")
+        return await self._record.claim(prefix, holder, older_than=older_than, lease=lease, limit=limit)
 
     async def _follow(self, key: str) -> None:
         """Have the front show what the record has; if it cannot now, it is told later: others may read there."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from multiprocessing import parent_process
 from types import TracebackType
 from typing import Self
@@ -121,6 +122,21 @@ class MemoryStore:
         """Return the next keys, in order, `limit` at most."""
         kept = sorted(key for key, entry in self._entries.items() if key > after and entry.row != Row())
         return tuple(kept[:limit])
+
+    async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:
+        """Take the lease of keys whose token is old."""
+        now = self._now()
+        found = [
+            (entry.row.record.issued_at, key)
+            for key, entry in self._entries.items()
+            if key.startswith(prefix) and rows.is_claimable(entry.row, now, older_than=older_than)
+            if entry.row.record is not None
+        ]
+        keys = tuple(key for _, key in nsmallest(limit, found))
+        for key in keys:
+            entry = self._entries[key]
+            entry.keep(rows.claimed(entry.row, now, holder=holder, lease=lease))
+        return keys
 
     def _entry(self, key: str) -> _Entry:
         return self._entries.setdefault(key, _Entry())

@@ -70,3 +70,16 @@ def released(row: Row, *, holder: str, doubt: bool) -> Row:
 def forgotten(row: Row, now: float) -> Row:
     """Return the tombstone that takes the place of the row."""
     return Row(record=Record(generation=row.generation + 1, token=None, issued_at=now, expires_at=now))
+
+
+def is_claimable(row: Row, now: float, *, older_than: float) -> bool:
+    """Tell whether its refresh token is old, not known to be dead, and nobody's to spend at this moment."""
+    record = row.record
+    if record is None or record.token is None or record.cause is not None:
+        return False
+    return record.issued_at < now - older_than and row.leased_until <= now
+
+
+def claimed(row: Row, now: float, *, holder: str, lease: float) -> Row:
+    """Return the row with the lease of `holder`, without an intent."""
+    return replace(row, holder=holder, leased_until=now + lease)

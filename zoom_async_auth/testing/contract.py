@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from zoom_async_auth.oauth.token import Token
-from zoom_async_auth.stores.base import Begun, Browsable, Reading, Record, Store
+from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 
 
 class StorePromise(Protocol):
@@ -378,6 +378,44 @@ async def keys_are_listed_page_by_page(one: Store, other: Store, key: str) -> No
     assert [name for name in listed if name.startswith(f"{key}/")] == names
 
 
+async def of_many_who_claim_each_gets_others(one: Store, other: Store, key: str) -> None:
+    """By a store that is `Claimable`: the oldest first, and what nobody may want stays."""
+    if not (isinstance(one, Claimable) and isinstance(other, Claimable) and can_claim(one)):
+        return
+    now = (await one.peek(key)).now
+    names = [f"{key}/{number}" for number in range(12)]
+    for age, name in enumerate(names):
+        await one.commit(name, 0, _record(1, now - 1000.0 + age), "one")
+    await one.commit(f"{key}/young", 0, _record(1, now), "one")
+    await one.commit(f"{key}/dead", 0, _record(1, now - 2000.0), "one")
+    await one.condemn(f"{key}/dead", 1, "invalid_grant")
+    await one.commit(f"{key}/revoked", 0, Record(generation=1, token=None, issued_at=0.0, expires_at=0.0), "one")
+    await one.begin(names[0], 1, "busy", 30.0)
+    claims = [
+        store.claim(f"{key}/", f"sweeper-{number}", older_than=500.0, lease=30.0, limit=4)
+        for number, store in enumerate((one, other, one, other))
+    ]
+    taken = [name for keys in await asyncio.gather(*claims) for name in keys]
+    assert len(set(taken)) == len(taken)
+    left = await one.claim(f"{key}/", "last", older_than=500.0, lease=30.0, limit=20)
+    assert sorted((*taken, *left)) == sorted(names[1:])  # rows that another one was about to change came later
+
+
+async def a_claim_is_a_lease_without_an_intent(one: Store, other: Store, key: str) -> None:
+    """By a store that is `Claimable`: its holder may begin, and nobody else."""
+    if not (isinstance(one, Claimable) and can_claim(one)):
+        return
+    now = (await one.peek(key)).now
+    await one.commit(key, 0, _record(1, now - 1000.0), "one")
+    assert await one.claim(key, "sweeper", older_than=500.0, lease=30.0, limit=1) == (key,)
+    assert isinstance(await other.begin(key, 1, "other", 30.0), Reading)
+    begun = await other.begin(key, 1, "sweeper", 30.0)
+    assert isinstance(begun, Begun)
+    assert begun.reading.intents == ()
+    await other.release(key, "sweeper", doubt=False)
+    assert (await other.peek(key)).lease_left == 0
+
+
 STORE_PROMISES: Final[tuple[StorePromise, ...]] = (
     nothing_is_found_where_nothing_was_kept,
     what_is_committed_is_read_by_all_clients,
@@ -406,6 +444,8 @@ STORE_PROMISES: Final[tuple[StorePromise, ...]] = (
     a_wait_for_what_has_changed_ends_soon,
     a_store_serves_until_its_last_user_has_left,
     keys_are_listed_page_by_page,
+    of_many_who_claim_each_gets_others,
+    a_claim_is_a_lease_without_an_intent,
 )
 
 

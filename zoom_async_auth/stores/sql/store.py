@@ -200,6 +200,41 @@ class SQLStore:
         page = select(tokens.c.key).where(tokens.c.key > after).order_by(tokens.c.key).limit(limit)
         return tuple(found.key for found in await self._all(page))
 
+    async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:
+        """Take the lease of keys whose token is old; rows that others are about to change are left out.
+
+        Raises:
+            StoreError: It is not known which were taken: their leases run out.
+        """
+        now = self._now.element
+        due = (
+            select(tokens.c.key)
+            .where(
+                tokens.c.key.startswith(prefix, autoescape=True),
+                tokens.c.payload.is_not(None),
+                tokens.c.cause.is_(None),
+                tokens.c.issued_at < now - older_than,
+                tokens.c.leased_until <= now,
+            )
+            .order_by(tokens.c.issued_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")  # a subquery might be run, and lock, more than once
+        )
+        take = (
+            update(tokens)
+            .where(tokens.c.key.in_(select(due.c.key)))
+            .values(holder=holder, leased_until=now + lease)
+            .returning(tokens.c.issued_at, tokens.c.key)
+        )
+
+        async def work(connection: AsyncConnection) -> tuple[str, ...]:
+            taken = sorted(map(tuple, await connection.execute(take)))
+            await connection.commit()
+            return tuple(key for _, key in taken)
+
+        return await self._ask(work, writes=True)
+
     async def check(self) -> tuple[Fact, ...]:
         """Look at all that a manager is going to rely on, for people; create the table if that is the store's task."""
 

@@ -1,0 +1,461 @@
+"""Many identities of one app: loaded when used, renewed while used, at a rate, and none given up in a crowd."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.engine.world import QUIET, FaultyStore, World, turns
+from zoom_async_auth import (
+    AuthorizationRequiredError,
+    ConfigurationError,
+    ManagerClosedError,
+    MisuseError,
+    RenewalPolicy,
+    StoredToken,
+    StoreError,
+    TokenPool,
+    TokenUnavailableError,
+)
+from zoom_async_auth.bearer import BearerSource
+from zoom_async_auth.events import GrantDied, RenewalFailed, TokenAdopted, TokenRenewed
+from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
+from zoom_async_auth.oauth.wire import Answer
+from zoom_async_auth.stores.base import Store
+from zoom_async_auth.stores.memory import MemoryStore
+from zoom_async_auth.testing import LoopClock
+
+REFUSED = Answer(status=400, headers={}, body=b'{"reason":"Invalid Token!","error":"invalid_grant"}')
+HOUR = 3600.0
+
+
+def pool_of(world: World, store: Store, **options: Any) -> TokenPool:
+    known: dict[str, Any] = {
+        "base_url": world.zoom.url,
+        "transport": world.wire,
+        "clock": world.clock,
+        "observers": [world.events.append],
+        "random": lambda: world.luck,
+        "policy": QUIET,
+        "rate": 1000.0,
+    }
+    return TokenPool(world.zoom.user_app, store=store, **{**known, **options})
+
+
+async def authorize(pool: TokenPool, world: World, *users: str) -> None:
+    for user in users:
+        code = world.zoom.authorize(user)
+        await pool.authorize(user, AuthorizationCodeGrant(code=code, redirect_uri=world.zoom.redirect_uri))
+
+
+@pytest.fixture
+async def store(world: World) -> MemoryStore:
+    return world.store()
+
+
+@pytest.fixture
+async def pool(world: World, store: Store) -> AsyncIterator[TokenPool]:
+    async with pool_of(world, store) as pool:
+        yield pool
+
+
+def refreshes(world: World) -> int:
+    return sum(world.zoom.stats.get("refresh_token", {}).values())
+
+
+async def test_each_key_gets_its_own_token(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice", "bob")
+
+    tokens = {key: await pool.bearer(key) for key in ("alice", "bob")}
+    assert {world.zoom.model.user_of(token) for token in tokens.values()} == {"alice", "bob"}
+    assert world.zoom.model.user_of(tokens["bob"]) == "bob"
+
+
+async def test_a_first_call_finds_a_valid_token_in_the_store_and_sends_nothing(world: World, store: Store) -> None:
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, "alice")
+        token = await pool.bearer("alice")
+    requests = world.zoom.token_requests
+    async with pool_of(world, store) as pool:
+        assert await pool.bearer("alice") == token
+        assert await pool.bearer("alice") == token
+    assert world.zoom.token_requests == requests
+
+
+async def test_a_thousand_callers_of_one_key_cost_one_request(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    await asyncio.sleep(2 * HOUR)
+
+    tokens = await asyncio.gather(*(pool.bearer("alice") for _ in range(1000)))
+    assert len(set(tokens)) == 1
+    assert refreshes(world) == 1
+
+
+async def test_who_is_used_is_renewed_ahead_of_expiry_and_who_is_not_leaves_memory(
+    world: World, pool: TokenPool
+) -> None:
+    await authorize(pool, world, "alice", "bob")
+    for _ in range(4 * 60):
+        await pool.bearer("alice")
+        await asyncio.sleep(60.0)
+
+    assert pool.health().identities == 1
+    assert {event.key for event in world.seen(TokenRenewed)} == {"alice"}
+    assert refreshes(world) == 4
+    # And comes back with the next call, by the one renewal that its token needs.
+    assert world.is_good(await pool.bearer("bob"))
+    assert refreshes(world) == 5
+
+
+async def test_after_a_pause_somebody_is_renewed_again_when_needed(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    await asyncio.sleep(24 * HOUR)
+    assert pool.health().identities == 0
+    assert refreshes(world) == 0
+
+    assert world.is_good(await pool.bearer("alice"))
+
+
+async def test_at_rest_there_is_one_task_for_all(world: World, pool: TokenPool) -> None:
+    before = len(asyncio.all_tasks())
+    await authorize(pool, world, *(f"user-{number}" for number in range(50)))
+    await turns()
+
+    assert pool.health().identities == 50
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_no_more_identities_are_in_memory_than_the_capacity(world: World, store: Store) -> None:
+    async with pool_of(world, store, capacity=10) as pool:
+        for number in range(100):
+            await authorize(pool, world, f"user-{number}")
+            await pool.bearer("user-0")
+            assert pool.health().identities <= 10
+        adopted = len(world.seen(TokenAdopted))
+        assert world.is_good(await pool.bearer("user-0"))  # the one that is used all the time stayed
+        assert len(world.seen(TokenAdopted)) == adopted
+        assert world.is_good(await pool.bearer("user-50"))
+    assert refreshes(world) == 0
+
+
+async def test_what_only_this_process_knows_does_not_leave_memory(world: World) -> None:
+    """A token that could not be stored yet."""
+    store = FaultyStore(world.store())
+    async with pool_of(world, store, capacity=2, keep_alive=None) as pool:
+        await authorize(pool, world, "alice")
+        await asyncio.sleep(2 * HOUR)
+        store.down = {"commit"}
+        token = await pool.bearer("alice")
+        store.down = set()
+        for number in range(10):
+            await authorize(pool, world, f"user-{number}")
+        assert await pool.bearer("alice") == token
+        await asyncio.sleep(120.0)
+    async with pool_of(world, store, keep_alive=None) as other:
+        assert await other.bearer("alice") == token
+
+
+async def test_a_dead_identity_holds_up_nobody(world: World, pool: TokenPool) -> None:
+    """Nor one whose answer never comes (F78)."""
+    await authorize(pool, world, "alice", "bob", "slow")
+    world.zoom.model.take_off("bob")
+    await asyncio.sleep(2 * HOUR)
+    world.wire.held_before = asyncio.Event()
+    waiting = asyncio.create_task(pool.bearer("slow"))
+    await turns()
+    world.wire.held_before = None
+
+    with pytest.raises(AuthorizationRequiredError):
+        await pool.bearer("bob")
+    assert world.is_good(await pool.bearer("alice"))
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+
+async def test_a_dead_grant_is_latched_counted_listed_and_revived(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice", "bob")
+    world.zoom.model.take_off("bob")
+    await asyncio.sleep(2 * HOUR)
+    for _ in range(5):
+        with pytest.raises(AuthorizationRequiredError):
+            await pool.bearer("bob")
+
+    assert [event.key for event in world.seen(GrantDied)] == ["bob"]
+    assert refreshes(world) == 1
+    health = pool.health()
+    assert (health.dead, health.dead_keys) == (1, {"bob": "invalid_grant"})
+    assert pool.health("bob").state == "dead"
+    await authorize(pool, world, "bob")
+    await turns()
+    assert (pool.health().dead, pool.health().dead_keys) == (0, {})
+    assert world.zoom.model.user_of(await pool.bearer("bob")) == "bob"
+
+
+async def test_a_burst_of_refusals_gives_up_few_and_the_rest_goes_on(world: World, pool: TokenPool) -> None:
+    """Zoom, or a proxy, refuses everybody for a while: the chains are alive, and must not be declared dead."""
+    users = [f"user-{number}" for number in range(100)]
+    await authorize(pool, world, *users)
+    await asyncio.sleep(2 * HOUR)
+    world.wire.instead = [REFUSED] * 1000
+    outcomes = await asyncio.gather(*(pool.bearer(user) for user in users), return_exceptions=True)
+
+    dead = [outcome for outcome in outcomes if isinstance(outcome, AuthorizationRequiredError)]
+    doubted = [outcome for outcome in outcomes if isinstance(outcome, TokenUnavailableError)]
+    assert len(dead) == len(world.seen(GrantDied)) == 4
+    assert len(doubted) == 96
+    assert pool.health().suspended
+    assert not pool.health().ready
+    assert 1000 - len(world.wire.instead) <= 6  # the rest was not even sent
+    world.wire.instead = []
+    await asyncio.sleep(61.0)
+    tokens = await asyncio.gather(*(pool.bearer(user) for user in users[10:]))
+    assert all(map(world.is_good, tokens))
+    assert not pool.health().suspended
+    assert len(world.seen(GrantDied)) == 4
+
+
+async def test_one_who_is_asked_for_is_believed_to_be_dead_in_a_crowd(world: World, pool: TokenPool) -> None:
+    users = [f"user-{number}" for number in range(20)]
+    await authorize(pool, world, *users)
+    await asyncio.sleep(2 * HOUR)
+    for user in users:
+        world.zoom.model.take_off(user)
+    await asyncio.gather(*(pool.bearer(user) for user in users), return_exceptions=True)
+    assert pool.health().suspended
+
+    with pytest.raises(AuthorizationRequiredError):
+        await pool.renew(users[-1])
+    assert pool.health(users[-1]).state == "dead"
+
+
+async def test_renewals_start_at_the_rate_and_callers_who_wait_go_first(world: World, store: Store) -> None:
+    loop = asyncio.get_running_loop()
+    async with pool_of(world, store, rate=2.0) as pool:
+        users = [f"user-{number}" for number in range(40)]
+        await authorize(pool, world, *users)
+        for _ in range(3):
+            await asyncio.sleep(0.4 * HOUR)
+            await asyncio.gather(*(pool.bearer(user) for user in users), return_exceptions=True)
+        sent = refreshes(world)
+        await asyncio.sleep(120.0)  # all in the background, one each half second
+        assert refreshes(world) - sent <= 40
+        await asyncio.sleep(2 * HOUR)
+        began = loop.time()
+        unhurried = [asyncio.create_task(pool.bearer(user)) for user in users]
+        await asyncio.wait(unhurried)
+        assert loop.time() - began >= 39 / 2.0 - 1
+
+
+async def test_a_background_renewal_that_waits_for_its_turn_goes_first_once_somebody_waits_for_it(
+    world: World, store: Store
+) -> None:
+    async with pool_of(world, store, rate=0.5, policy=RenewalPolicy(jitter=0.0, timeout=100.0)) as pool:
+        users = [f"user-{number}" for number in range(20)]
+        await authorize(pool, world, *users)
+        await asyncio.sleep(0.75 * HOUR)
+        for user in users:
+            await pool.bearer(user)
+        await asyncio.sleep(0.25 * HOUR - 300.0 + 3.0)  # all are due; two seconds for each
+        assert pool.health().waiting > 10
+        last = max(users, key=lambda user: pool.health(user).generation == 1)
+        before = refreshes(world)
+        world.zoom.reject(token := await pool.bearer(last))
+        pool.invalidate(last, token)
+        assert world.zoom.model.user_of(await pool.bearer(last)) == last
+        assert refreshes(world) - before <= 2
+
+
+async def test_too_many_requests_halve_the_rate_which_comes_back_slowly(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    world.zoom.faults.add("refresh_token#1:retry-after=1")
+    await asyncio.sleep(2 * HOUR)
+    await pool.bearer("alice")
+
+    assert pool.health().rate == 500.0
+    await asyncio.sleep(31.0)
+    assert pool.health().rate == 625.0
+    await asyncio.sleep(90.0)
+    assert pool.health().rate == 1000.0
+
+
+async def test_while_nothing_but_failures_comes_back_a_tenth_of_the_rate_is_used(world: World, pool: TokenPool) -> None:
+    users = [f"user-{number}" for number in range(20)]
+    await authorize(pool, world, *users)
+    await asyncio.sleep(2 * HOUR)
+    world.zoom.outage = 503
+    outcomes = await asyncio.gather(*(pool.bearer(user) for user in users), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {TokenUnavailableError}
+    assert pool.health().rate == 100.0
+    world.zoom.outage = None
+
+    assert all([world.is_good(await pool.bearer(user)) for user in users])
+    assert pool.health().rate == 1000.0
+
+
+async def test_tokens_of_another_program_are_taken_over_without_a_request_once(world: World, pool: TokenPool) -> None:
+    now = world.clock.time()
+    await authorize(pool, world, "alice")
+    tokens = [
+        (name, StoredToken(access_token=f"access-{name}", refresh_token=f"refresh-{name}", expires_at=now + HOUR))
+        for name in ("alice", *(f"user-{number}" for number in range(200)))
+    ]
+    requests = world.zoom.token_requests
+
+    assert await pool.import_tokens(tokens) == 200
+    assert await pool.import_tokens(tokens) == 0
+    assert pool.health().identities == 1  # they come into memory when they are used
+    assert await pool.bearer("user-7") == "access-user-7"
+    assert await pool.bearer("alice") != "access-alice"
+    assert world.zoom.token_requests == requests
+
+
+async def test_an_import_that_fails_keeps_what_it_has_and_says_so(world: World) -> None:
+    store = FaultyStore(world.store())
+    async with pool_of(world, store, keep_alive=None) as pool:
+        store.down = {"commit"}
+        token = StoredToken(access_token="access", refresh_token="refresh", expires_at=world.clock.time() + HOUR)
+        with pytest.raises(StoreError, match="import it again"):
+            await pool.import_tokens([("alice", token), ("bob", token)])
+        store.down = set()
+        assert await pool.import_tokens([("alice", token), ("bob", token)]) == 2
+
+
+async def test_what_is_forgotten_is_gone_and_zoom_is_not_told(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    token = await pool.bearer("alice")
+    await pool.forget("alice")
+
+    with pytest.raises(AuthorizationRequiredError):
+        await pool.bearer("alice")
+    assert world.is_good(token)
+    await authorize(pool, world, "alice")
+    assert world.is_good(await pool.bearer("alice"))
+
+
+async def test_what_is_revoked_is_dead_at_zoom(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice", "bob")
+    token = await pool.bearer("alice")
+    await pool.revoke("alice")
+
+    assert not world.is_good(token)
+    with pytest.raises(AuthorizationRequiredError):
+        await pool.bearer("alice")
+    assert world.is_good(await pool.bearer("bob"))
+
+
+async def test_names_of_nobody_cost_no_request_and_leave_memory(world: World, pool: TokenPool) -> None:
+    """Whoever can choose keys can ask for many."""
+    for number in range(100):
+        with pytest.raises(AuthorizationRequiredError):
+            await pool.bearer(f"nobody-{number}")
+    assert pool.health().identities == 100
+    await asyncio.sleep(120.0)
+    assert pool.health().identities == 0
+    assert world.zoom.token_requests == 0
+
+
+async def test_a_chain_that_nobody_uses_is_renewed_in_time_by_one_process_of_a_fleet(
+    world: World, store: Store
+) -> None:
+    """Ninety days without a call; the store splits the work (F82)."""
+    clock = LoopClock.running()  # on which a season is a matter of seconds
+    async with pool_of(world, store, clock=clock) as one, pool_of(world, store, clock=clock) as other:
+        users = [f"user-{number}" for number in range(300)]
+        await authorize(one, world, *users)
+        await asyncio.sleep(29 * 24 * HOUR)
+        assert refreshes(world) == 0
+        await asyncio.sleep(3 * 24 * HOUR)
+        assert world.zoom.stats["refresh_token"] == {"ok": 300}
+        assert one.health().identities == other.health().identities == 0
+        await asyncio.sleep(60 * 24 * HOUR)
+        assert world.zoom.stats["refresh_token"] == {"ok": 900}
+        assert world.is_good(await other.bearer("user-7"))
+
+
+async def test_keep_alive_needs_a_store_that_finds_who_is_idle(world: World) -> None:
+    with pytest.raises(ConfigurationError, match=r"FaultyStore cannot find .* keep_alive=None"):
+        pool_of(world, FaultyStore(world.store()))
+    pool_of(world, FaultyStore(world.store()), keep_alive=None)
+
+
+async def test_a_store_that_is_down_during_a_sweep_is_asked_again(
+    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool_of(world, store, clock=LoopClock.running()) as pool:
+        await authorize(pool, world, "alice")
+        claim = store.claim
+
+        async def fail(*_: Any, **__: Any) -> tuple[str, ...]:
+            raise ConnectionError("the database at secret-host is down")
+
+        monkeypatch.setattr(store, "claim", fail)
+        await asyncio.sleep(31 * 24 * HOUR)
+        failures = [str(event.error) for event in world.seen(RenewalFailed)]
+        assert set(failures) == {"the store failed: ConnectionError"}
+        monkeypatch.setattr(store, "claim", claim)
+        await asyncio.sleep(24 * HOUR)
+        assert refreshes(world) == 1
+
+
+@pytest.mark.parametrize("options", [{"rate": 0}, {"capacity": 0}, {"idle_after": math.nan}, {"keep_alive": 0}])
+async def test_a_value_that_cannot_be_is_refused(world: World, store: Store, options: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match="more than 0"):
+        pool_of(world, store, **options)
+
+
+async def test_a_pool_is_opened_once_and_says_so(world: World, store: Store) -> None:
+    pool = pool_of(world, store)
+    with pytest.raises(MisuseError, match="the TokenPool is not open"):
+        await pool.bearer("alice")
+    async with pool:
+        await authorize(pool, world, "alice")
+        with pytest.raises(ConfigurationError, match="key must have"):
+            await pool.bearer("")
+    with pytest.raises(ManagerClosedError, match="the TokenPool is closed"):
+        await pool.bearer("alice")
+    with pytest.raises(MisuseError, match="only once"):
+        await pool.start()
+
+
+async def test_renewals_on_the_wire_land_before_the_end(world: World, store: Store) -> None:
+    users = [f"user-{number}" for number in range(20)]
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, *users)
+        await asyncio.sleep(2 * HOUR)
+        world.wire.held_after = asyncio.Event()
+        waiting = [asyncio.create_task(pool.bearer(user)) for user in users]
+        while refreshes(world) < 20:  # noqa: ASYNC110 -- the sandbox counts, in silence
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(pool.aclose())
+        await turns()
+        world.wire.held_after.set()
+        await closing
+        tokens = await asyncio.gather(*waiting)
+    assert all(map(world.is_good, tokens))
+    async with pool_of(world, store) as other:
+        assert [await other.bearer(user) for user in users] == list(tokens)
+
+
+async def test_an_identity_of_a_pool_is_a_bearer_source(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    alice = pool.manager("alice")
+    source: BearerSource = alice
+    token = await source.bearer()
+
+    assert world.zoom.model.user_of(token) == "alice"
+    assert await alice.headers() == {"Authorization": f"Bearer {token}"}
+    assert (await alice.token()).access_token == token
+    assert alice.health().state == "fresh"
+    await asyncio.sleep(2.0)
+    assert source.invalidate(token)
+    assert await alice.bearer() != token
+    assert (await alice.renew()).access_token == await alice.bearer()
+
+
+async def test_a_key_is_one_identity_however_it_is_typed(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "zo\u00eb")
+    assert await pool.bearer("zoe\u0308") == await pool.bearer("zo\u00eb")
+    assert pool.health().identities == 1

@@ -1,0 +1,395 @@
+"""`TokenPool`: valid tokens for very many identities of one app, from `start()` to `aclose()`.
+
+Each identity is what it is in a `TokenManager`: a slot and its exchange. A pool adds what many of them need:
+
+    a first call          loads the identity from the store; nothing is sent if its token is valid
+    somebody uses it      it is renewed ahead of expiry, in the background
+    nobody does           it is not renewed and leaves memory; its token stays in the store
+    the rate              renewals start one after the other: callers who wait go first, then what ends soonest
+    many are refused      none of them is declared dead: the trouble is the app's (`renewal/breaker.py`)
+
+At rest there is one task and one heap of deadlines for all.
+"""
+
+import asyncio
+import heapq
+import math
+import random as random_
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, overload
+
+import anyio
+
+from zoom_async_auth import events
+from zoom_async_auth.clock import Clock
+from zoom_async_auth.endpoint import Transport
+from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
+from zoom_async_auth.identity import require_key
+from zoom_async_auth.oauth.credentials import Credentials
+from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.renewal.device import Show
+from zoom_async_auth.renewal.engine import Engine, OnUncommitted, misfit_of
+from zoom_async_auth.renewal.health import Health
+from zoom_async_auth.renewal.policy import STORE_POLL, RenewalPolicy
+from zoom_async_auth.renewal.slot import Slot
+from zoom_async_auth.renewal.sweep import Sweep
+from zoom_async_auth.stores.base import Claimable, Store, can_claim
+
+ZOOM = "https://zoom.us"
+_NAME = "pool"
+_MOST_DEAD = 1000
+"""How many dead identities are named; the others are only counted."""
+_IMPORTS_AT_ONCE = 20
+_LARGEST_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolHealth:
+    """How a pool is, without secrets.
+
+    Attributes:
+        ready: Whether it is open, and Zoom takes its renewals as far as is known.
+        identities: How many are in memory.
+        waiting: How many renewals wait for their turn.
+        rate: How many renewals a second may start now.
+        suspended: Whether so many refresh tokens were refused that none of the refusals is believed.
+        dead: How many authorizations were found dead, and not renewed since.
+        dead_keys: Whose, the latest a thousand of them, with the cause.
+        last_error: Why the whole app is held back; None if it is not.
+    """
+
+    ready: bool
+    identities: int
+    waiting: int
+    rate: float
+    suspended: bool
+    dead: int
+    dead_keys: dict[str, str] = field(repr=False)
+    last_error: ZoomAuthError | None
+
+
+class TokenPool:
+    """Keeps the tokens of many identities valid: those that are used.
+
+    Args:
+        credentials: What the app is registered with: mostly `UserOAuth`.
+        store: Where tokens are kept and shared; identities that are not in use are only there.
+        policy: When to renew, and how long to wait.
+        rate: How many renewals a second this process starts at most.
+        capacity: How many identities are in memory at most; the one that was not used for longest goes first.
+        idle_after: An identity that was not used for so many seconds is not renewed when its token turns stale.
+        keep_alive: Nor is it left alone for longer than so many seconds: unused refresh tokens die (90 days, say Zoom's
+            documents). Each is renewed by one process of a fleet. None: they are left alone.
+        base_url: Zoom's, or that of another server with `/oauth/token`; https, loopback excepted.
+        transport: Sends the requests; None: aiohttp with a private session.
+        observers: Called with each event, see `events`.
+        on_uncommitted: Called while closing with each key and token that could not be stored.
+        clock: Where time comes from.
+        random: Returns a number in [0, 1), to spread the renewals.
+
+    Raises:
+        ConfigurationError: An argument that cannot work; the message says what to do.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        store: Store,
+        policy: RenewalPolicy | None = None,
+        rate: float = 10.0,
+        capacity: int = 100_000,
+        idle_after: float = 1800.0,
+        keep_alive: float | None = 30 * 86400.0,
+        base_url: str = ZOOM,
+        transport: Transport | None = None,
+        observers: Iterable[events.Observer] = (),
+        on_uncommitted: OnUncommitted | None = None,
+        clock: Clock | None = None,
+        random: Callable[[], float] = random_.random,
+    ) -> None:
+        if (misfit := misfit_of(credentials)) is not None:
+            del credentials
+            raise misfit
+        if not all(value > 0 for value in (rate, capacity, idle_after, keep_alive or keep_alive is None)):
+            raise ConfigurationError("rate, capacity, idle_after and keep_alive must be more than 0")
+        self._capacity = capacity
+        self._rate = rate
+        self._idle_after = idle_after
+        self._dead: dict[str, str] = {}
+        self._deaths = 0
+        self._engine = Engine(
+            "TokenPool",
+            _NAME,
+            credentials,
+            store=store,
+            policy=policy,
+            base_url=base_url,
+            transport=transport,
+            observers=(self._note, *observers),
+            on_uncommitted=on_uncommitted,
+            clock=clock,
+            random=random,
+            rate=rate,
+            dismiss=self._dismissed,
+        )
+        self._slots = self._engine.slots
+        self._now = self._engine.now
+        self._luck = random
+        self._sweep = None if keep_alive is None or not self._engine.is_person else self._sweep_of(store, keep_alive)
+
+    # Life: new, open, closed.
+
+    async def start(self) -> None:
+        """Open it. Nothing is loaded and nothing is sent.
+
+        Raises:
+            MisuseError: It was started before.
+            ConfigurationError: A person's refresh token would be lost in this store.
+        """
+        await self._engine.start()
+        if not self._engine.store.durable and self._engine.is_person:
+            self._engine.announce(events.StoreNotDurable(key=_NAME))
+        if self._sweep is not None:
+            self._sweep.begin(self._luck())
+
+    async def aclose(self) -> None:
+        """Stop renewing, let requests on the wire and their commits end, close everything.
+
+        Idempotent, and safe from any task of the loop. A cancelled closer stops waiting; the closing goes on.
+        """
+        await self._engine.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # Verbs. Each is that of a `TokenManager`, for one key.
+
+    async def bearer(self, key: str) -> str:
+        """Return an access token of `key` that may be sent now; while one is held that costs a look at the clock.
+
+        Raises:
+            ZoomAuthError: Why there is none; `transient` says whether waiting longer may help.
+
+        Cancellation: disturbs nobody; a renewal goes on.
+        """
+        slot = self._slots.get(key)
+        if slot is not None:
+            now = self._now()
+            serving = slot.serving
+            if now < serving.until:
+                slot.used_at = now
+                return serving.access_token
+        return (await self._engine.obtain(self._slot(key))).token.access_token
+
+    async def token(self, key: str, *, valid_for: float = 0.0) -> Token:
+        """Return the token of `key`, valid for `valid_for` seconds more; see `TokenManager.token`."""
+        return await self._engine.token(self._slot(key), valid_for=valid_for)
+
+    async def headers(self, key: str) -> dict[str, str]:
+        """Return `{"Authorization": "Bearer ..."}`; see `bearer()`. Send it to Zoom and to nobody else."""
+        return {"Authorization": f"Bearer {await self.bearer(key)}"}
+
+    async def renew(self, key: str) -> Token:
+        """Get a new token of `key` now; see `TokenManager.renew`. What Zoom says of it is believed in any case."""
+        return await self._engine.renew(self._slot(key))
+
+    def invalidate(self, key: str, token: str | Token, /) -> bool:
+        """Stop handing out `token`, because Zoom's API rejected it; tell whether it was the current one of `key`."""
+        return self._engine.invalidate(self._slots.get(require_key(key)), token)
+
+    async def authorize(self, key: str, grant: Grant | StoredToken) -> Token:
+        """Start from a person's authorization, or go on with tokens of another program; see `TokenManager.authorize`.
+
+        Also revives an identity whose authorization was dead.
+        """
+        return await self._engine.authorize(self._slot(key), grant)
+
+    async def authorize_device(self, key: str, show: Show) -> Token:
+        """Have a person authorize the app by a code that is shown; see `TokenManager.authorize_device`."""
+        return await self._engine.authorize_device(self._slot(key), show)
+
+    async def revoke(self, key: str) -> None:
+        """Have Zoom kill the token of `key`, then forget it; see `TokenManager.revoke`."""
+        await self._engine.revoke(self._slot(key))
+
+    async def forget(self, key: str) -> None:
+        """Forget the token of `key`, here and in the store, without telling Zoom: it is said to be dead already.
+
+        Raises:
+            StoreError: It is not known to be forgotten.
+        """
+        await self._engine.forget(self._slot(key))
+
+    @overload
+    def health(self) -> PoolHealth: ...
+
+    @overload
+    def health(self, key: str) -> Health: ...
+
+    def health(self, key: str | None = None) -> PoolHealth | Health:
+        """Return how the pool is, or one identity, as far as this process knows it; without secrets."""
+        if key is not None:
+            return self._engine.health(self._slots.get(require_key(key)) or self._engine.new_slot(require_key(key)))
+        gate, pause = self._engine.gate, self._engine.client.pause
+        held_back = pause.until(forced=False) > self._now()
+        return PoolHealth(
+            ready=self._engine.problem() is None and not held_back,
+            identities=len(self._slots),
+            waiting=gate.waiting,
+            rate=gate.rate,
+            suspended=self._engine.client.breaker.open,
+            dead=self._deaths,
+            dead_keys=dict(self._dead),
+            last_error=pause.reason.copy() if held_back and pause.reason is not None else None,
+        )
+
+    async def import_tokens(self, tokens: Iterable[tuple[str, StoredToken]]) -> int:
+        """Take over tokens of another program, without a request; return how many were not here yet.
+
+        An identity that has a token stays as it is, so an import that was broken off can be done again.
+
+        Raises:
+            StoreError: The store failed; what was imported before stays.
+
+        Cancellation: what was under way is imported, the rest is not.
+        """
+        self._engine.require_open()
+        left = iter(tokens)
+        imported = 0
+        failures: list[ZoomAuthError] = []
+
+        async def take() -> None:
+            nonlocal imported
+            for key, token in left:
+                outcome = await self._engine.take_over(self._engine.new_slot(require_key(key)), token)
+                if isinstance(outcome, ZoomAuthError):
+                    failures.append(outcome)
+                elif outcome:
+                    imported += 1
+                if failures:
+                    return
+
+        async with anyio.create_task_group() as group:
+            for _ in range(_IMPORTS_AT_ONCE):
+                group.start_soon(take)
+        if failures:
+            raise failures[0].copy()
+        return imported
+
+    def manager(self, key: str) -> "PooledIdentity":
+        """Return what an adapter takes: one identity of the pool."""
+        return PooledIdentity(self, require_key(key))
+
+    # What the above is made of.
+
+    def _slot(self, key: str) -> Slot:
+        self._engine.require_open()
+        key = require_key(key)
+        if len(self._slots) >= self._capacity and key not in self._slots:
+            self._make_room()
+        slot = self._engine.slot(key)
+        slot.used_at = self._now()
+        return slot
+
+    def _sweep_of(self, store: Store, age: float) -> Sweep:
+        if not isinstance(store, Claimable) or not can_claim(store):
+            raise ConfigurationError(
+                f"{type(store).__name__} cannot find identities that nobody uses: take SQLStore, alone or as the "
+                "record of a LayeredStore, or say keep_alive=None and see to it that they do not die"
+            )
+        engine = self._engine
+        return Sweep(
+            store,
+            prefix=engine.prefix,
+            holder=engine.holder,
+            age=age,
+            lease=engine.policy.lease,
+            batch=max(1, min(_LARGEST_BATCH, int(self._rate * engine.policy.lease / 2))),
+            now=engine.now,
+            plan=engine.scheduler.plan,
+            spawn=engine.crew.spawn,
+            renew=self._keep_alive,
+            report=lambda error, took: engine.announce(events.RenewalFailed(key=_NAME, error=error, took=took)),
+        )
+
+    async def _keep_alive(self, keys: tuple[str, ...]) -> None:
+        """Renew identities that nobody uses; they do not stay in memory for it."""
+        slots = [self._engine.slot(key) for key in keys]
+        await asyncio.gather(*(slot.board().landed() for slot in slots))
+        for slot in slots:
+            if slot.used_at == -math.inf and slot.is_at_rest:
+                self._let_go(slot)
+
+    def _make_room(self) -> None:
+        """Forget a twentieth of those in memory, so that the next ones cost nothing."""
+        at_rest = (slot for slot in self._slots.values() if slot.is_at_rest)
+        for slot in heapq.nsmallest(1 + self._capacity // 20, at_rest, key=lambda slot: slot.used_at):
+            self._let_go(slot)
+
+    def _dismissed(self, slot: Slot) -> bool:
+        """Let an identity go that nobody uses; asked when its token turns stale, or the store is to be looked at."""
+        patience = self._idle_after if slot.held is not None else STORE_POLL
+        if self._now() - slot.used_at < patience or not slot.is_at_rest:
+            return False
+        self._let_go(slot)
+        return True
+
+    def _let_go(self, slot: Slot) -> None:
+        slot.due = math.inf  # so that its notes are void
+        self._slots.pop(slot.key, None)
+
+    def _note(self, event: events.Event) -> None:
+        match event:
+            case events.GrantDied():
+                self._deaths += event.key not in self._dead
+                self._dead[event.key] = event.error.error or "invalid_grant"
+                if len(self._dead) > _MOST_DEAD:
+                    del self._dead[next(iter(self._dead))]
+            case events.Authorized() | events.TokenRevoked():
+                self._deaths -= self._dead.pop(event.key, None) is not None
+            case _:
+                pass
+
+
+class PooledIdentity:
+    """One identity of a pool: a `BearerSource`, with the reading verbs of a `TokenManager`."""
+
+    __slots__ = ("_pool", "key")
+
+    def __init__(self, pool: TokenPool, key: str) -> None:
+        self._pool = pool
+        self.key = key
+
+    async def bearer(self) -> str:
+        """Return an access token that may be sent now; see `TokenPool.bearer`."""
+        return await self._pool.bearer(self.key)
+
+    async def token(self, *, valid_for: float = 0.0) -> Token:
+        """Return the token; see `TokenPool.token`."""
+        return await self._pool.token(self.key, valid_for=valid_for)
+
+    async def headers(self) -> dict[str, str]:
+        """Return `{"Authorization": "Bearer ..."}`; see `TokenPool.headers`."""
+        return await self._pool.headers(self.key)
+
+    async def renew(self) -> Token:
+        """Get a new token now; see `TokenPool.renew`."""
+        return await self._pool.renew(self.key)
+
+    def invalidate(self, token: str | Token, /) -> bool:
+        """Stop handing out `token`; see `TokenPool.invalidate`."""
+        return self._pool.invalidate(self.key, token)
+
+    def health(self) -> Health:
+        """Return how the identity is; see `TokenPool.health`."""
+        return self._pool.health(self.key)

@@ -1,0 +1,151 @@
+"""How fast one client id asks for tokens, and who asks next.
+
+One turn after the other, at a rate that is not always the same. Callers who wait go first, then whose token ends
+soonest. No task at rest: one hands out turns while somebody waits for them.
+
+    Zoom answers 429          half the rate; an eighth of it comes back each half minute
+    nothing but failures      a tenth of the rate: a client that is in trouble, or whose Zoom is, does not add to it
+    a success                 all of that is over at once
+"""
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import anyio
+
+from zoom_async_auth.errors import ZoomAuthError
+
+STEP = 30.0
+"""Seconds after which an eighth of the rate comes back."""
+_EIGHTHS = 8
+_HOPELESS = 5
+"""Failures in a row from which on they are more than one identity's."""
+_TRICKLE = 0.1
+_TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What share of the rate may be used.
+
+    Attributes:
+        share: What was left of it at `since`.
+        since: When it was last halved.
+        failures: How many requests failed in a row, for reasons that may pass.
+    """
+
+    share: float = 1.0
+    since: float = -math.inf
+    failures: int = 0
+
+    def at(self, now: float) -> float:
+        """Return the share at a moment, in (0, 1]; it changes in steps."""
+        steps = 0.0 if self.share == 1 else (now - self.since) // STEP
+        share = min(1.0, self.share + steps / _EIGHTHS)
+        return share * _TRICKLE if self.failures >= _HOPELESS else share
+
+    def after(self, error: ZoomAuthError | None, *, now: float) -> "Pace":
+        """Return the pace after an answer; None if it was a token."""
+        if error is None:
+            return replace(self, failures=0)
+        failures = self.failures + 1 if error.transient else self.failures
+        if error.status != _TOO_MANY_REQUESTS or now - self.since < 1:  # many at once are one warning
+            return replace(self, failures=failures)
+        share = replace(self, failures=0).at(now)
+        return Pace(share=max(share / 2, 1 / 64), since=now, failures=failures)
+
+
+class Waits(Protocol):
+    """Whose turn it may be: the flight of a renewal."""
+
+    @property
+    def hurry(self) -> Callable[[], None] | None:
+        """Called when the first caller begins to wait for it."""
+        ...
+
+    @hurry.setter
+    def hurry(self, call: Callable[[], None] | None) -> None: ...
+
+    def patience_left(self) -> float:
+        """Return for how long somebody waits for it; 0 if nobody does."""
+        ...
+
+
+class Gate:
+    """Hands out turns.
+
+    Args:
+        rate: How many a second, at most; infinite: nobody waits.
+        now: The clock, in seconds.
+        spawn: Starts a task that nobody cancels before the end.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        now: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
+    ) -> None:
+        self._rate = rate
+        self._now = now
+        self._spawn = spawn
+        self._pace = Pace()
+        self._queue: list[tuple[bool, float, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+        self._busy: asyncio.Task[None] | None = None
+        self._next_at = -math.inf
+
+    @property
+    def rate(self) -> float:
+        """How many turns a second there are now."""
+        return self._rate * self._pace.at(self._now())
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len({id(turn) for *_, turn in self._queue if not turn.done()})
+
+    async def turn(self, flight: Waits, *, ends: float) -> None:
+        """Wait until it is the turn of a renewal.
+
+        Args:
+            flight: Of the renewal.
+            ends: When the token ends that it is to replace.
+        """
+        if self._rate == math.inf:
+            return
+        turn = asyncio.get_running_loop().create_future()
+
+        def enter(*, urgent: bool) -> None:
+            heapq.heappush(self._queue, (not urgent, ends, next(self._count), turn))
+
+        enter(urgent=flight.patience_left() > 0)
+        flight.hurry = lambda: enter(urgent=True)
+        if self._busy is None or self._busy.done():
+            self._busy = self._spawn(self._hand_out())
+        try:
+            await turn
+        finally:
+            flight.hurry = None
+            turn.cancel()
+
+    def note(self, error: ZoomAuthError | None) -> None:
+        """Take an answer of Zoom into account; None: a token."""
+        self._pace = self._pace.after(error, now=self._now())
+
+    async def _hand_out(self) -> None:
+        while self._queue:
+            pause = self._next_at - self._now()
+            if pause > 0:
+                await anyio.sleep(pause)
+                continue
+            turn = heapq.heappop(self._queue)[-1]
+            if not turn.done():  # else it had its turn by a more urgent entry, or was given up
+                turn.set_result(None)
+                self._next_at = self._now() + 1 / self.rate

@@ -1,0 +1,102 @@
+"""Keeps the authorizations of those alive who are not here: an unused refresh token dies one day.
+
+An identity that nobody uses is not renewed: each exchange of a one-time token is a risk. But Zoom lets a refresh token
+die that was not used for long (90 days, say its documents). So once in a while the store is asked whose token is old;
+it gives each to one process of the fleet. A sweep that is broken off goes on by the next one: what is old is written
+nowhere but in the records.
+"""
+
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from zoom_async_auth.errors import StoreError
+from zoom_async_auth.renewal.scheduler import Tended
+from zoom_async_auth.stores.base import Claimable
+
+_PARTS = 1000
+"""How often the store is asked within the age at which tokens are renewed."""
+_OFTEN = 60.0
+
+
+class Sweep:
+    """Renews what is old, a batch at a time. The scheduler calls it.
+
+    Args:
+        store: Who finds what is old.
+        prefix: What the keys of this client begin with.
+        holder: Names this process.
+        age: Seconds after which a token is old.
+        lease: For how many seconds a batch is taken.
+        batch: How many are taken at once.
+        now: The clock, in seconds.
+        plan: Tells the scheduler when to call `tend`.
+        spawn: Starts a task that nobody cancels before the end.
+        renew: Renews one key; returns when that has succeeded or failed.
+        report: Told that the store failed, and how long that took.
+
+    Attributes:
+        due: When `tend` is to be called.
+        noted: When the scheduler is going to call it.
+    """
+
+    def __init__(
+        self,
+        store: Claimable,
+        *,
+        prefix: str,
+        holder: str,
+        age: float,
+        lease: float,
+        batch: int,
+        now: Callable[[], float],
+        plan: Callable[[Tended], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        renew: Callable[[tuple[str, ...]], Coroutine[Any, Any, None]],
+        report: Callable[[StoreError, float], None],
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._holder = holder
+        self._age = age
+        self._lease = lease
+        self._batch = batch
+        self._now = now
+        self._plan = plan
+        self._spawn = spawn
+        self._renew = renew
+        self._report = report
+        self.due: float = math.inf
+        self.noted: float = math.inf
+
+    def begin(self, luck: float) -> None:
+        """Have it called from now on; at once by no process of a fleet that starts together."""
+        self._plan_in(luck * self._pause)
+
+    def tend(self) -> None:
+        """Take a batch and renew it."""
+        self.due = math.inf
+        self._spawn(self._sweep())
+
+    @property
+    def _pause(self) -> float:
+        return max(_OFTEN, self._age / _PARTS)
+
+    async def _sweep(self) -> None:
+        keys: tuple[str, ...] = ()
+        since = self._now()
+        try:
+            keys = await self._store.claim(
+                self._prefix, self._holder, older_than=self._age, lease=self._lease, limit=self._batch
+            )
+            await self._renew(tuple(key.removeprefix(self._prefix) for key in keys))
+        except StoreError as known:
+            self._report(known.copy(), self._now() - since)
+        except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
+            self._report(StoreError(f"the store failed: {type(foreign).__name__}"), self._now() - since)
+        finally:
+            self._plan_in(0.0 if len(keys) == self._batch else self._pause)
+
+    def _plan_in(self, seconds: float) -> None:
+        self.due = self._now() + seconds
+        self._plan(self)
