@@ -3,20 +3,27 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from cryptography.fernet import Fernet
+from prometheus_client import CollectorRegistry
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from yarl import URL
 
-from zoom_async_auth import AuthorizationCodeGrant, AuthorizationRequiredError, TokenManager, ZoomAuthError
+from zoom_async_auth import (
+    AuthorizationCodeGrant,
+    AuthorizationRequiredError,
+    StoredToken,
+    TokenManager,
+    TokenPool,
+    ZoomAuthError,
+)
 from zoom_async_auth.sandbox import Sandbox, Zoom
 from zoom_async_auth.stores.encrypted import EncryptedStore
 from zoom_async_auth.stores.sql import SQLStore
@@ -57,7 +64,7 @@ def readme(zoom: Zoom) -> dict[str, Any]:
     del zoom
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(README)
     examples = list(document.examples())
-    assert len(examples) == 9
+    assert len(examples) == 9  # whole programs, with the name of their file, are run in tests/examples
     document.namespace["__name__"] = "readme"
     for example in examples:
         example.evaluate()
@@ -69,13 +76,6 @@ def test_the_quick_start_gets_an_answer_from_the_api(
 ) -> None:
     asyncio.run(readme["main"]())
     assert capsys.readouterr().out == "200\n"
-
-
-async def test_the_bot_answers_until_it_is_told_to_stop(readme: dict[str, Any]) -> None:
-    messages: asyncio.Queue[str] = asyncio.Queue()
-    for message in ("hello", "again", ""):
-        messages.put_nowait(message)
-    assert await readme["run_bot"](messages) == 2
 
 
 async def test_the_worker_gives_back_what_it_had_no_token_for(
@@ -93,25 +93,6 @@ async def test_the_worker_gives_back_what_it_had_no_token_for(
 def _full(jobs: "asyncio.Queue[str]") -> "asyncio.Queue[str]":
     jobs.put_nowait("another")
     return jobs
-
-
-async def test_the_aiohttp_app_answers_and_is_ready(readme: dict[str, Any]) -> None:
-    async with TestClient(TestServer(readme["make_app"]())) as client:
-        users = await client.get("/users")
-        assert [user["id"] for user in (await users.json())["users"]] == ["account-owner"]
-        ready = await client.get("/ready")
-        assert (ready.status, await ready.json()) == (200, {"state": "fresh"})
-
-
-async def test_the_fastapi_app_hands_out_the_bearer(readme: dict[str, Any]) -> None:
-    app = readme["api"]
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client,
-    ):
-        answer = await client.get("/token-length")
-        assert answer.status_code == 200
-        assert answer.json() > 500
 
 
 async def test_a_token_is_found_in_the_store_of_another_process(
@@ -146,3 +127,36 @@ async def test_a_person_is_connected_by_the_consent_page(readme: dict[str, Any],
         assert zoom.model.user_of(await manager.bearer()) == "alice"
         with pytest.raises(AuthorizationRequiredError, match="does not belong to this browser"):
             await readme["finish_consent"](manager, "code=stolen&state=guessed", kept)
+
+
+async def test_httpx_gets_the_token_where_it_is_allowed(readme: dict[str, Any], zoom: Zoom) -> None:
+    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
+        assert await readme["users"](manager, zoom.url) == 200
+
+
+async def test_a_scrape_shows_the_state_of_the_manager(readme: dict[str, Any]) -> None:
+    text = await readme["scraped"](CollectorRegistry())
+    assert 'zoom_auth_state{name="default",state="fresh"} 1.0' in text
+    assert 'zoom_auth_renewals_total{error="",name="default",outcome="renewed"} 1.0' in text
+
+
+async def test_a_pool_takes_over_what_another_program_kept(
+    readme: dict[str, Any], zoom: Zoom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class AtTheSandbox(TokenPool):
+        """The README's pool is at Zoom."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, base_url=zoom.url, **options)
+
+    expires_at = time.time() + 3600
+    known = {
+        name: StoredToken(access_token=f"access-{name}", refresh_token=f"refresh-{name}", expires_at=expires_at)
+        for name in ("alice", "bob")
+    }
+    url, sent = f"sqlite:///{tmp_path}/private/tokens.sqlite3", zoom.token_requests
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(readme, "TokenPool", AtTheSandbox)
+        assert await readme["serve"](zoom.user_app, url, known) == ["access-alice", "access-bob"]
+    assert "identities=2" in capsys.readouterr().out
+    assert zoom.token_requests == sent

@@ -41,10 +41,7 @@ ROWS: dict[str, str | Waiting] = {
     "S21": "tests/faults/test_reading.py::test_s21_an_invalid_client_costs_exactly_one_post_and_no_probing_of_styles",
     "S22": "tests/faults/test_authorization.py::test_s22_a_callback_without_the_state_of_this_browser_is_refused",
     "S23": "tests/faults/test_authorization.py::test_s23_pkce_is_s256_with_a_fresh_verifier_of_43_characters_each_time",
-    "S24": Waiting(
-        "web, log-in and monitoring",
-        "the web log-in keeps each request for one use, and answers a callback that comes twice with one exchange",
-    ),
+    "S24": "tests/integrations/test_connect.py::test_s24_the_same_callback_twice_at_once_costs_one_exchange",
     "S25": (
         "tests/faults/test_authorization.py::test_s25_a_callback_that_can_be_read_in_two_ways_or_is_too_long_is_refused"
     ),

@@ -7,10 +7,14 @@
 
 The state ties the answer to the browser that asked (RFC 6749, section 10.12), PKCE ties the code to who asked for it
 (RFC 7636). Both are always used. Random bytes are arguments: nothing here has randomness, or a clock, of its own.
+
+Who serves browsers with many processes need not keep the request: `derived_randomness` gives it again, from a secret
+that all of them have and what the browser brings back in a cookie.
 """
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import parse_qsl, urlencode
@@ -83,6 +87,24 @@ def authorization_request(
         redirect_uri=redirect_uri,
         issuer=issuer,
     )
+
+
+def derived_randomness(secret: bytes, parts: Iterable[str]) -> bytes:
+    """Return the randomness of a request that is kept nowhere: the same for the same arguments, else unguessable.
+
+    Args:
+        secret: 32 bytes or more that nobody else has.
+        parts: All that the request is bound to, with a nonce among it; in order.
+    """
+    # With lengths, so that no two lists give the same bytes.
+    message = "".join(f"{len(part.encode())}:{part}" for part in parts).encode()
+    return b"".join(hmac.digest(secret, label + message, "sha256") for label in (b"state:", b"code_verifier:"))
+
+
+def state_of(query: str) -> str | None:
+    """Return the state that a callback's query string has, not checked in any way; None if it cannot be read."""
+    fields = _fields(query)
+    return None if fields is None else fields.get("state")
 
 
 def code_challenge(code_verifier: str) -> str:

@@ -400,7 +400,7 @@ class Slot:
             return
         if isinstance(self.restraint.last_error, AuthorizationRequiredError):
             self.due = self._means.now() + STORE_POLL  # another process may get the person's authorization
-        elif self.served() is None:
+        elif self.held is None or self.served() is None:
             self.due = min(self._next_attempt(), self._means.now() + STORE_POLL)  # or another process gets one
         elif self.pending is not None:
             self.due = self._next_attempt()

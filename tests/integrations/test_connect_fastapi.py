@@ -1,0 +1,139 @@
+"""What is FastAPI's own: the dependency, the lifespan, and how a failure reaches the visitor."""
+
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
+
+from tests.integrations.sites import ORIGIN, SITES, Browser, Refusing, account_at, connect_for, served
+from zoom_async_auth import AuthorizationRequiredError, MisuseError, TokenManager, UserOAuth
+from zoom_async_auth.integrations.fastapi import Bearer, bearer, connect_router, zoom_lifespan, zoom_of
+from zoom_async_auth.sandbox import Sandbox, Zoom
+
+APP = UserOAuth(client_id="an-app", client_secret="not shown to anybody")
+
+
+@pytest.fixture
+async def zoom() -> AsyncIterator[Zoom]:
+    async with Sandbox() as zoom:
+        yield zoom
+
+
+def _visitor(api: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url=ORIGIN)
+
+
+async def test_a_handler_gets_the_token_by_its_type(zoom: Zoom) -> None:
+    api = FastAPI(lifespan=zoom_lifespan(lambda: TokenManager(zoom.credentials, base_url=zoom.url)))
+
+    @api.get("/three")
+    async def three(
+        one: Bearer,
+        two: Annotated[str, Depends(bearer)],
+        manager: Annotated[TokenManager, Depends(zoom_of)],
+    ) -> list[str]:
+        return [one, two, await manager.bearer()]
+
+    async with api.router.lifespan_context(api), _visitor(api) as client:
+        tokens = (await client.get("/three")).json()
+        assert zoom.model.user_of(tokens[0]) is not None
+        assert len(set(tokens)) == 1
+        assert "bearer" not in (await client.get("/openapi.json")).text
+    assert zoom.token_requests == 1
+
+
+async def test_a_websocket_gets_the_token_too(zoom: Zoom) -> None:
+    api = FastAPI(lifespan=zoom_lifespan(lambda: TokenManager(zoom.credentials, base_url=zoom.url)))
+
+    @api.websocket("/ws")
+    async def talk(socket: WebSocket, token: Bearer) -> None:
+        await socket.accept()
+        await socket.send_text(token)
+        await socket.close()
+
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": [], "subprotocols": []}
+    async with api.router.lifespan_context(api):
+        await api(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert zoom.model.user_of(sent[1]["text"]) is not None
+
+
+async def test_without_a_token_for_now_a_visitor_is_told_when_to_come_back(zoom: Zoom) -> None:
+    zoom.faults.add("any#1-:retry-after=120")
+    async with SITES["fastapi"](None, lambda: TokenManager(zoom.credentials, base_url=zoom.url)) as client:
+        reply = await client.get("/token")
+    assert reply.status_code == 503
+    assert 60 < int(reply.headers["Retry-After"]) <= 120
+    assert reply.json() == {"detail": "Zoom is not available"}
+    assert zoom.token_requests == 1
+
+
+async def test_what_waiting_does_not_mend_reaches_the_handler_of_the_app(zoom: Zoom) -> None:
+    """It is an error of the server, seen in its log, unless the app knows better: here, where to send the person."""
+    account = account_at(zoom)
+    async with SITES["fastapi"](None, account.opened) as client:
+        with pytest.raises(AuthorizationRequiredError):
+            await client.get("/token")
+
+
+async def test_an_app_without_a_manager_is_told_what_to_do() -> None:
+    async with SITES["fastapi"](None, None) as client:
+        with pytest.raises(MisuseError, match="lifespan"):
+            await client.get("/token")
+
+
+async def test_an_app_can_be_started_many_times(zoom: Zoom) -> None:
+    """As tests do: each time with a manager of its own, which is closed at the end."""
+    managers: list[TokenManager] = []
+
+    def opens() -> TokenManager:
+        managers.append(TokenManager(zoom.credentials, base_url=zoom.url))
+        return managers[-1]
+
+    api = FastAPI(lifespan=zoom_lifespan(opens))
+    for _ in range(2):
+        async with api.router.lifespan_context(api):
+            await managers[-1].bearer()
+    assert [manager.health().state for manager in managers] == ["closed", "closed"]
+
+
+async def test_an_app_with_a_lifespan_of_its_own_enters_ours(zoom: Zoom) -> None:
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        async with zoom_lifespan(lambda: TokenManager(zoom.credentials, base_url=zoom.url))(api):
+            yield
+
+    api = FastAPI(lifespan=lifespan)
+    async with api.router.lifespan_context(api):
+        await api.state.zoom.bearer()
+
+
+def test_the_pages_are_not_in_the_schema() -> None:
+    router = connect_router(connect_for(Refusing(), APP), identify=lambda _: "default")
+    assert isinstance(router, APIRouter)
+    api = FastAPI()
+    api.include_router(router, prefix="/zoom")
+    assert api.openapi()["paths"] == {}
+
+
+async def test_it_is_the_same_under_a_real_server(zoom: Zoom) -> None:
+    account = account_at(zoom)
+    api = FastAPI(lifespan=zoom_lifespan(account.opened))
+    connect = connect_for(account, zoom.user_app, base_url=zoom.url)
+    api.include_router(connect_router(connect, identify=lambda _: "default"), prefix="/zoom")
+    async with served(api) as client:
+        browser = Browser(client)
+        assert (await browser.connected(zoom)).status_code == 303
+        assert (await browser.disconnect({"Sec-Fetch-Site": "same-origin"})).status_code == 303
+    assert zoom.stats == {"authorization_code": {"ok": 1}}

@@ -1,0 +1,163 @@
+"""Zoom in a FastAPI app: the token of each request, "connect with Zoom", and a readiness probe.
+
+    from zoom_async_auth.integrations.fastapi import Bearer, connect_router, health_router, zoom_lifespan
+
+    api = FastAPI(lifespan=zoom_lifespan(TokenManager.from_env))
+    api.include_router(health_router())  # GET /health
+
+    @api.get("/meetings")
+    async def meetings(bearer: Bearer) -> list[str]: ...
+
+An app that acts for a person:
+
+    app = UserOAuth(client_id=..., client_secret=...)
+    account = OneAccount(app, store=SQLStore(...))
+    connect = Connect(account, credentials=app, redirect_uri="https://example.com/zoom/callback", secret=...)
+
+    api = FastAPI(lifespan=zoom_lifespan(account.opened))
+    api.include_router(connect_router(connect, identify=who_is_logged_in), prefix="/zoom")
+
+One that acts for many has `StoredAccounts` instead, and opens a manager where it needs one. `OneAccount`,
+`StoredAccounts`, `Connect` and `Webhook` are the same for every framework.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.requests import HTTPConnection
+
+from zoom_async_auth.errors import MisuseError, ZoomAuthError
+from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
+from zoom_async_auth.integrations.connect import Connect, Key, Visit, Webhook, health_reply, resolved, retry_after
+from zoom_async_auth.integrations.pages import Reply
+from zoom_async_auth.manager import TokenManager
+
+__all__ = [
+    "Accounts",
+    "Bearer",
+    "Connect",
+    "OneAccount",
+    "StoredAccounts",
+    "Webhook",
+    "bearer",
+    "connect_router",
+    "health_router",
+    "zoom_lifespan",
+    "zoom_of",
+]
+
+Identify = Callable[[Request], Key | Awaitable[Key]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def zoom_lifespan(opens: Callable[[], AbstractAsyncContextManager[TokenManager]]) -> Lifespan:
+    """Return a lifespan that opens a manager with the app, as `app.state.zoom`, and closes it.
+
+    An app with a lifespan of its own enters it there: `async with zoom_lifespan(...)(app): yield`.
+
+    Args:
+        opens: Makes what is entered, anew each time that the app starts: `TokenManager.from_env`,
+            `account.opened`, `lambda: TokenManager(...)`.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opens() as manager:
+            app.state.zoom = manager
+            yield
+
+    return lifespan
+
+
+def zoom_of(connection: HTTPConnection) -> TokenManager:
+    """Return the manager that `zoom_lifespan` opened: a dependency of requests and WebSockets.
+
+    Raises:
+        MisuseError: There is none.
+    """
+    manager: TokenManager | None = getattr(connection.app.state, "zoom", None)
+    if manager is None:
+        raise MisuseError("the app has no manager, or has not started: FastAPI(lifespan=zoom_lifespan(...))")
+    return manager
+
+
+async def bearer(connection: HTTPConnection) -> str:
+    """Return an access token that may be sent to Zoom now: a dependency of requests and WebSockets.
+
+    Raises:
+        HTTPException: 503 with `Retry-After`, if there is none at the moment.
+        ZoomAuthError: There is none, and waiting does not help: 500, unless the app handles it in another way.
+    """
+    try:
+        return await zoom_of(connection).bearer()
+    except ZoomAuthError as error:
+        if not error.transient:
+            raise
+        told = HTTPException(
+            HTTPStatus.SERVICE_UNAVAILABLE, "Zoom is not available", headers={"Retry-After": retry_after(error)}
+        )
+    raise told
+
+
+Bearer = Annotated[str, Depends(bearer)]
+"""The type of an argument that gets an access token."""
+
+
+def connect_router(connect: Connect, *, identify: Identify) -> APIRouter:
+    """Return the routes of `connect`, to be included under any prefix.
+
+    Args:
+        connect: Answers them.
+        identify: Returns the key of who is logged in at the app, or None. It is asked on the way back from Zoom, too:
+            a session's cookie has to be SameSite=Lax, not Strict. If it returns the same for everybody, as
+            `lambda request: "default"`, whoever can reach these pages connects the one account of the app.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await connect.aclose()
+
+    router = APIRouter(lifespan=lifespan)
+    for route in connect.routes:
+        endpoint = _endpoint(route.answer, identify)
+        router.add_api_route(route.path, endpoint, methods=[route.method], include_in_schema=False)
+    return router
+
+
+def health_router(path: str = "/health") -> APIRouter:
+    """Return the route of a readiness probe, which tells how the manager of `zoom_lifespan` is."""
+
+    async def health(request: Request) -> Response:
+        return _response(health_reply(zoom_of(request).health()))
+
+    router = APIRouter()
+    router.add_api_route(path, health, methods=["GET", "HEAD"], include_in_schema=False)
+    return router
+
+
+def _endpoint(
+    answer: Callable[[Visit], Awaitable[Reply]], identify: Identify
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        visit = Visit(
+            query=request.scope["query_string"].decode("latin-1"),
+            headers=request.headers,
+            identify=lambda: resolved(identify(request)),
+            body=request.stream,
+        )
+        return _response(await answer(visit))
+
+    return endpoint
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, status_code=reply.status)
+    for name, value in reply.headers:
+        response.headers.append(name, value)
+    return response
