@@ -1,20 +1,9 @@
-"""The rows of the matrix: each is proven by a test, or waits for what it is about to be built.
+"""The rows of the matrix: each is proven by a test.
 
 Many rows have several tests; the list names one, the file beside it has the others. `test_rows.py` keeps it honest.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A row about something that is not built yet: what brings it, and what the row is about."""
-
-    brought_by: str
-    what: str
-
-
-ROWS: dict[str, str | Waiting] = {
+ROWS: dict[str, str] = {
     "S1": (
         "tests/faults/test_requests.py::"
         "test_s01_a_redirect_that_would_send_the_form_on_is_a_typed_error_and_no_second_request"

@@ -3,18 +3,15 @@
 import ast
 import functools
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.rows import ROWS, Waiting
+from tests.faults.rows import ROWS
 
 ROOT = Path(__file__).parents[2]
 ALL = [*(f"S{number}" for number in range(1, 50)), *(f"F{number}" for number in range(1, 83))]
-TESTED = {row: path for row, path in ROWS.items() if isinstance(path, str)}
-WAITING = {row: waiting for row, waiting in ROWS.items() if isinstance(waiting, Waiting)}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -49,28 +46,12 @@ def test_each_row_is_in_the_list_exactly_once() -> None:
     assert re.findall(r'^    "([SF][0-9]+)":', source, re.MULTILINE) == list(ROWS) == ALL
 
 
-def test_so_many_rows_are_tested_and_so_many_wait() -> None:
-    """Whoever builds what a row waits for changes these numbers."""
-    awaited = [waiting.brought_by for waiting in WAITING.values()]
-
-    assert len(TESTED) == 131
-    assert Counter(awaited) == {}
-
-
-@pytest.mark.parametrize("row", TESTED)
+@pytest.mark.parametrize("row", ROWS)
 def test_the_test_of_a_row_exists_and_names_it(row: str) -> None:
-    path, _, name = TESTED[row].partition("::")
+    path, _, name = ROWS[row].partition("::")
     test = _tests(ROOT / path)[name]
 
     assert row in {*_by_name(test), *_by_docstring(test)}
-
-
-@pytest.mark.parametrize("row", WAITING)
-def test_a_row_that_waits_has_a_reason_and_no_test_here(row: str) -> None:
-    waiting = WAITING[row]
-
-    assert len(waiting.what) > 10
-    assert [test.name for _, test in _of_this_folder() if row in {*_by_name(test), *_by_docstring(test)}] == []
 
 
 def test_each_test_of_this_folder_is_of_a_row_that_is_listed_with_it() -> None:
@@ -78,5 +59,5 @@ def test_each_test_of_this_folder_is_of_a_row_that_is_listed_with_it() -> None:
         rows = list(_by_name(test))
         assert rows, f"{test.name} names no row"
         for row in rows:
-            assert TESTED[row].startswith("tests/faults/"), f"{row} is tested here, and listed elsewhere"
-            assert TESTED[row].startswith(path), f"{row} is tested in two files"
+            assert ROWS[row].startswith("tests/faults/"), f"{row} is tested here, and listed elsewhere"
+            assert ROWS[row].startswith(path), f"{row} is tested in two files"
