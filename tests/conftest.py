@@ -50,12 +50,13 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     if item.path.is_relative_to(STORES):
         promised = isinstance(item, pytest.Function) and "promise" in item.fixturenames
         return {"plain": asyncio.new_event_loop} | ({"uvloop": uvloop.new_event_loop} if promised else {})
-    plain: LoopFactory = VirtualTimeLoop if any(map(item.path.is_relative_to, VIRTUAL)) else asyncio.new_event_loop
-    loops = {"plain": plain, "debug": _debugging(plain)}
+    virtual = any(map(item.path.is_relative_to, VIRTUAL))
+    plain: LoopFactory = VirtualTimeLoop if virtual else asyncio.new_event_loop
+    loops = {"plain": plain}
+    if not virtual:
+        loops |= {"debug": _debugging(plain), "uvloop": uvloop.new_event_loop}
     if sys.version_info >= (3, 12):
         loops["eager"] = _eager(plain)
-    if plain is not VirtualTimeLoop:
-        loops["uvloop"] = uvloop.new_event_loop
     return loops
 
 

@@ -74,6 +74,7 @@ def test_a_manager_is_a_bearer_source_and_its_names_are_fixed() -> None:
         "authorize",
         "authorize_device",
         "bearer",
+        "forget",
         "from_env",
         "headers",
         "health",

@@ -230,6 +230,16 @@ class TokenManager:
         """
         await self._engine.revoke(self._slot)
 
+    async def forget(self) -> None:
+        """Forget the token, here and in the store, without telling Zoom: it is said to be dead already.
+
+        Raises:
+            StoreError: It is not known to be forgotten.
+
+        Cancellation: the forgetting goes on.
+        """
+        await self._engine.forget(self._slot)
+
     def health(self) -> Health:
         """Return how the manager is, without secrets; callable at any time, from anywhere."""
         return self._engine.health(self._slot)

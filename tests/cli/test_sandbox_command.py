@@ -71,7 +71,14 @@ def ask(connection: HTTPConnection, known: dict[str, str]) -> dict[str, object]:
 def test_one_line_of_json_is_all_that_a_script_needs_to_get_a_token(start: Start) -> None:
     known = json.loads(first_line(start("--json")))
 
-    assert list(known) == ["base_url", "account_id", "client_id", "client_secret"]
+    assert list(known) == [
+        "base_url",
+        "account_id",
+        "client_id",
+        "client_secret",
+        "user_client_id",
+        "user_client_secret",
+    ]
     assert known["base_url"].startswith("http://127.0.0.1:")
     with connect(known) as connection:
         assert ask(connection, known)["token_type"] == "bearer"
@@ -92,12 +99,19 @@ def test_an_interrupt_ends_it_without_a_word(start: Start) -> None:
 def test_what_it_prints_for_people_can_be_pasted_into_a_shell(start: Start, run: Run) -> None:
     """With it the other commands of this package find the sandbox."""
     process = start()
-    lines = [first_line(process) for _ in range(5)]
+    lines = [first_line(process) for _ in range(7)]
     exports = [shlex.split(line, comments=True) for line in lines]
     variables = dict(words[1].split("=", 1) for words in exports if words)
 
-    assert [words[:1] for words in exports] == [["export"]] * 4 + [[]]
-    assert list(variables) == ["ZOOM_BASE_URL", "ZOOM_ACCOUNT_ID", "ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"]
+    assert [words[:1] for words in exports] == [["export"]] * 6 + [[]]
+    assert list(variables) == [
+        "ZOOM_BASE_URL",
+        "ZOOM_ACCOUNT_ID",
+        "ZOOM_CLIENT_ID",
+        "ZOOM_CLIENT_SECRET",
+        "ZOOM_USER_CLIENT_ID",
+        "ZOOM_USER_CLIENT_SECRET",
+    ]
     assert f"{variables['ZOOM_BASE_URL']}/_sandbox/stats" in lines[-1]
     assert run("token", **variables).returncode == 0
 

@@ -34,6 +34,7 @@ from zoom_async_auth import (
     MisuseError,
     StoreError,
     TokenManager,
+    TokenPool,
     TokenUnavailableError,
     UserOAuth,
     ZoomAuthError,
@@ -111,6 +112,20 @@ async def test_many_persons_have_a_token_each(site: Site, zoom: Zoom) -> None:
         for person in ("alice", "bob"):
             async with accounts.opened(person) as manager:
                 assert zoom.model.user_of(await manager.bearer()) == person
+    assert zoom.stats == {"authorization_code": {"ok": 2}}
+
+
+async def test_a_pool_serves_as_accounts(site: Site, zoom: Zoom) -> None:
+    async with (
+        TokenPool(zoom.user_app, store=MemoryStore(), base_url=zoom.url) as pool,
+        site(connect_for(pool, zoom.user_app, base_url=zoom.url), None) as client,
+    ):
+        for person in ("alice", "bob"):
+            assert (await Browser(client, person).connected(zoom, person)).status_code == 303
+        assert zoom.model.user_of(await pool.bearer("alice")) == "alice"
+        assert (await Browser(client, "bob").disconnect(OURS)).status_code == 303
+        with pytest.raises(AuthorizationRequiredError):
+            await pool.bearer("bob")
     assert zoom.stats == {"authorization_code": {"ok": 2}}
 
 

@@ -95,13 +95,13 @@ async def test_an_app_that_was_removed_forgets_at_once_and_tells_zoom_nothing(si
 
 
 async def test_what_is_forgotten_is_asked_for_by_nobody(zoom: Zoom) -> None:
-    """The renewal after it finds the tombstone, and sends nothing."""
+    """Nothing is sent after it."""
     account = OneAccount(zoom.user_app, base_url=zoom.url, policy=RenewalPolicy(min_interval=0.01))
     async with account.opened() as manager:
         await manager.authorize(StoredToken(access_token="a", refresh_token="r", expires_at=9e9))
         assert await manager.bearer() == "a"
         await account.forget("default")
-        with pytest.raises(AuthorizationRequiredError, match="nobody has authorized"):
+        with pytest.raises(AuthorizationRequiredError, match="forgotten"):
             await manager.bearer()
         await account.forget("default")
     assert zoom.token_requests == 0

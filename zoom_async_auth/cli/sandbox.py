@@ -24,6 +24,8 @@ async def _serve(sandbox: Sandbox, *, faults: Iterable[str], as_json: bool) -> N
             "account_id": zoom.credentials.account_id,
             "client_id": zoom.credentials.client_id,
             "client_secret": zoom.credentials.client_secret,
+            "user_client_id": zoom.user_app.client_id,
+            "user_client_secret": zoom.user_app.client_secret,
         }
         if as_json:
             sys.stdout.write(json.dumps(known) + "\n")

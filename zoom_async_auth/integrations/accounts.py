@@ -100,11 +100,7 @@ class OneAccount:
 
     async def forget(self, key: str, /) -> None:
         """Forget the token, in the store and here. Other processes notice when they renew, or the API says 401."""
-        manager = self._opened(key)
-        await self._kept.forget(self._key)
-        if manager.health().ready:
-            # What is held is as good as rejected. The renewal that follows finds nothing in the store.
-            manager.invalidate(await manager.bearer())
+        await self._opened(key).forget()
 
     def _opened(self, key: str) -> TokenManager:
         if require_key(key) != self._key:

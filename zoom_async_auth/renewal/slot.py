@@ -177,7 +177,7 @@ class Slot:
         with self._visit() as exchange:
             failure = await exchange.revoke(self.held)
         if failure is None:
-            self._vacate()
+            self._vacate("revoked")
         return failure
 
     async def forget(self) -> ZoomAuthError | None:
@@ -341,16 +341,16 @@ class Slot:
         self._nudge()
         self._replan()
 
-    def _vacate(self) -> None:
+    def _vacate(self, why: str) -> None:
         floor = self._floor()
         self.held, self.serving = None, NOTHING
         if self._means.is_app:
             self.restraint = Restraint(floor=floor)
             self.due = math.inf  # it could get the next token, but nobody wants one now
         else:
-            revoked = AuthorizationRequiredError("revoked: the person has to authorize the app again")
+            gone = AuthorizationRequiredError(f"{why}: the person has to authorize the app again")
             now = self._means.now()
-            self.restraint = self.restraint.after_refusal(revoked, look_at=now + self._means.policy.min_interval)
+            self.restraint = self.restraint.after_refusal(gone, look_at=now + self._means.policy.min_interval)
             self._replan()
         self._nudge()
 
@@ -401,7 +401,9 @@ class Slot:
         if isinstance(self.restraint.last_error, AuthorizationRequiredError):
             self.due = self._means.now() + STORE_POLL  # another process may get the person's authorization
         elif self.held is None or self.served() is None:
-            self.due = min(self._next_attempt(), self._means.now() + STORE_POLL)  # or another process gets one
+            self.due = self._next_attempt()
+            if self._means.client.pause.until(forced=False) > self._means.now():
+                self.due = min(self.due, self._means.now() + STORE_POLL)  # a peer may have got a token before
         elif self.pending is not None:
             self.due = self._next_attempt()
         else:
