@@ -368,7 +368,7 @@ class PooledIdentity:
 
     def __init__(self, pool: TokenPool, key: str) -> None:
         self._pool = pool
-        self.key = key
+        self.key: str = key
 
     async def bearer(self) -> str:
         """Return an access token that may be sent now; see `TokenPool.bearer`."""

@@ -185,7 +185,7 @@ class Slot:
         with self._visit() as exchange:
             failure = await exchange.forget()
         if failure is None:
-            self._vacate()
+            self._vacate("forgotten")
         return failure
 
     async def take_over(self, token: StoredToken) -> bool | ZoomAuthError:
