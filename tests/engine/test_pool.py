@@ -140,6 +140,36 @@ async def test_no_more_identities_are_in_memory_than_the_capacity(world: World, 
     assert refreshes(world) == 0
 
 
+async def test_who_is_about_to_use_an_identity_keeps_it_in_memory(world: World, store: Store) -> None:
+    """Of one identity there must never be two: each would spend its refresh token."""
+    async with pool_of(world, store, capacity=1) as pool:
+        await authorize(pool, world, "alice")
+        await asyncio.sleep(2 * HOUR)
+        grant = AuthorizationCodeGrant(code=world.zoom.authorize("alice"), redirect_uri=world.zoom.redirect_uri)
+        anew = asyncio.create_task(pool.authorize("alice", grant))
+        others = [asyncio.create_task(pool.bearer(key)) for key in ("bob", "alice", "carol", "alice")]
+        await turns(1)
+        only = pool._slots["alice"]
+        await asyncio.wait([anew, *others])
+        assert pool._slots.get("alice", only) is only
+        assert {task.result() for task in (others[1], others[3])} == {anew.result().access_token}
+    assert refreshes(world) == 0
+
+
+async def test_a_token_that_was_rejected_is_not_taken_for_a_good_one_again(world: World, store: Store) -> None:
+    """It is still in the store while the next one has to wait."""
+    policy = RenewalPolicy(jitter=0.0, min_interval=10.0)
+    async with pool_of(world, store, capacity=1, policy=policy) as pool:
+        await authorize(pool, world, "alice")
+        rejected = await pool.bearer("alice")
+        pool.invalidate("alice", rejected)
+        for number in range(5):
+            with pytest.raises(AuthorizationRequiredError):
+                await pool.bearer(f"nobody-{number}")
+        assert await pool.bearer("alice") != rejected
+    assert refreshes(world) == 1
+
+
 async def test_what_only_this_process_knows_does_not_leave_memory(world: World) -> None:
     """A token that could not be stored yet."""
     store = FaultyStore(world.store())

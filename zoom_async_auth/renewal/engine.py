@@ -9,8 +9,10 @@ import math
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
+from typing import Any, TypeVar
 
 from zoom_async_auth import events
 from zoom_async_auth.clock import Clock, SystemClock
@@ -44,6 +46,7 @@ from zoom_async_auth.stores.memory import MemoryStore
 
 _log = logging.getLogger("zoom_async_auth")
 
+_T = TypeVar("_T")
 OnUncommitted = Callable[[str, Token], None]
 
 
@@ -196,14 +199,16 @@ class Engine:
     async def obtain(self, slot: Slot) -> Held:
         """Return a token that may be handed out."""
         self.require_open()
-        return slot.served() or await slot.obtain()
+        with _in_use(slot):
+            return slot.served() or await slot.obtain()
 
     async def token(self, slot: Slot, *, valid_for: float) -> Token:
         """Return a token that is valid for so many seconds more; renew it once if it is not."""
         self.require_open()
-        held = slot.served() or await slot.obtain()
-        if held.expires_at - self.now() < valid_for <= held.token.expires_in:
-            held = await slot.board().wait()
+        with _in_use(slot):
+            held = slot.served() or await slot.obtain()
+            if held.expires_at - self.now() < valid_for <= held.token.expires_in:
+                held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
             raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
         return held.token
@@ -211,10 +216,11 @@ class Engine:
     async def renew(self, slot: Slot) -> Token:
         """Return a new token, though the held one is good."""
         self.require_open()
-        held = await slot.board(forced=True).wait()
-        if self.now() >= held.withheld_at:  # the host slept while it was on its way
-            held = await slot.obtain()
-        return held.token
+        with _in_use(slot):
+            held = await slot.board(forced=True).wait()
+            if self.now() >= held.withheld_at:  # the host slept while it was on its way
+                held = await slot.obtain()
+            return held.token
 
     def invalidate(self, slot: Slot | None, token: str | Token) -> bool:
         """Stop handing out a token that was rejected, if it is the slot's current one; tell whether it was."""
@@ -232,7 +238,7 @@ class Engine:
                 if self.is_person
                 else "an app gets tokens in its own name: a person's grant needs UserOAuth credentials"
             )
-        held = await self.crew.see_through(slot.authorize(grant))
+        held = await self._see_through(slot, lambda: slot.authorize(grant))
         if isinstance(held, ZoomAuthError):
             raise held.copy()
         return held.token
@@ -245,9 +251,10 @@ class Engine:
             self.now,
             self._closing,
             ask=self.client.device_code,
-            authorize=lambda grant: self.crew.see_through(slot.authorize(grant)),
+            authorize=lambda grant: self._see_through(slot, lambda: slot.authorize(grant)),
         )
-        held = await flow.run(show)
+        with _in_use(slot):
+            held = await flow.run(show)
         if isinstance(held, ZoomAuthError):
             raise held.copy()
         return held.token
@@ -255,14 +262,14 @@ class Engine:
     async def revoke(self, slot: Slot) -> None:
         """Have Zoom kill the token, and forget it."""
         self.require_open()
-        failure = await self.crew.see_through(slot.revoke())
+        failure = await self._see_through(slot, slot.revoke)
         if failure is not None:
             raise failure.copy()
 
     async def forget(self, slot: Slot) -> None:
         """Forget the token, here and in the store."""
         self.require_open()
-        failure = await self.crew.see_through(slot.forget())
+        failure = await self._see_through(slot, slot.forget)
         if failure is not None:
             raise failure.copy()
 
@@ -299,6 +306,16 @@ class Engine:
         if loop is not self._loop:
             return MisuseError(f"the {self._face} belongs to another event loop, or thread: make one on each loop")
         return None
+
+    async def _see_through(self, slot: Slot, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        async def on_slot() -> _T:
+            try:
+                return await work()
+            finally:
+                slot.users -= 1
+
+        slot.users += 1  # from now on: its task has yet to begin
+        return await self.crew.see_through(on_slot())
 
     async def _supervise(self, opened: asyncio.Event) -> None:
         async with self.store, self._endpoint:  # entering does no I/O: an app starts while they are down
@@ -355,3 +372,13 @@ def misfit_of(credentials: object) -> ConfigurationError | None:
         return None
     kind = type(credentials).__name__
     return ConfigurationError(f"credentials must be ServerToServer, ClientCredentials or UserOAuth, not {kind}")
+
+
+@contextmanager
+def _in_use(slot: Slot) -> Iterator[None]:
+    """Keep a slot from being forgotten: of one identity there must never be two."""
+    slot.users += 1
+    try:
+        yield
+    finally:
+        slot.users -= 1

@@ -51,6 +51,7 @@ class Slot:
         due: When `tend` is to be called.
         noted: When the scheduler is going to call it.
         used_at: When somebody last asked; kept by who cares.
+        users: How many do something with it now.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Slot:
         "restraint",
         "serving",
         "used_at",
+        "users",
     )
 
     def __init__(self, key: str, means: Means) -> None:
@@ -79,6 +81,7 @@ class Slot:
         self.due: float = -math.inf
         self.noted: float = math.inf
         self.used_at: float = -math.inf
+        self.users: int = 0
         self.serving: Serving = NOTHING
         self.held: Held | None = None
         self.flight: Flight[Held] | None = None
@@ -101,8 +104,14 @@ class Slot:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it may be forgotten: what it knows is in the store, and nobody waits."""
-        return self.flight is None and self._exchange is None
+        """Whether it may be forgotten: what it knows is in the store, and nobody is about to do anything with it."""
+        return self.flight is None and self._exchange is None and self.users == 0 and not self._is_rejected
+
+    @property
+    def _is_rejected(self) -> bool:
+        """Whether the store has a token that Zoom's API rejected, and the next one is on its way."""
+        given_up = isinstance(self.restraint.last_error, AuthorizationRequiredError)
+        return self.held is not None and self.serving is NOTHING and not given_up
 
     # What callers do.
 
