@@ -6,7 +6,7 @@ Each identity is what it is in a `TokenManager`: a slot and its exchange. A pool
     somebody uses it      it is renewed ahead of expiry, in the background
     nobody does           it is not renewed and leaves memory; its token stays in the store
     the rate              renewals start one after the other: callers who wait go first, then what ends soonest
-    many are refused      none of them is declared dead: the trouble is the app's (`renewal/breaker.py`)
+    many are refused      few of them are declared dead: the trouble is the app's (`renewal/breaker.py`)
 
 At rest there is one task and one heap of deadlines for all.
 """
