@@ -1,8 +1,8 @@
 """Many refresh tokens that are refused at once are no news about each of them: the trouble is the client's, or Zoom's.
 
 One person who takes the app off is one refusal. When many identities are refused within a minute, and few are not, none
-of it is believed from the fifth on: nothing but a probe is sent, and what is stored stays as it is, until one is renewed
-again.
+of it is believed from the fifth on: nothing but a probe is sent, and what is stored stays as it is, until one is
+renewed again.
 """
 
 from collections import deque
