@@ -239,7 +239,7 @@ class TokenPool:
     def health(self, key: str | None = None) -> PoolHealth | Health:
         """Return how the pool is, or one identity, as far as this process knows it; without secrets."""
         if key is not None:
-            return self._engine.health(self._slots.get(require_key(key)) or self._engine.new_slot(require_key(key)))
+            return self._engine.health(self._known(require_key(key)))
         gate, pause = self._engine.gate, self._engine.client.pause
         held_back = pause.until(forced=False) > self._now()
         return PoolHealth(
@@ -271,7 +271,7 @@ class TokenPool:
         async def take() -> None:
             nonlocal imported
             for key, token in left:
-                outcome = await self._engine.take_over(self._engine.new_slot(require_key(key)), token)
+                outcome = await self._engine.take_over(self._known(require_key(key)), token)
                 if isinstance(outcome, ZoomAuthError):
                     failures.append(outcome)
                 elif outcome:
@@ -291,6 +291,10 @@ class TokenPool:
         return PooledIdentity(self, require_key(key))
 
     # What the above is made of.
+
+    def _known(self, key: str) -> Slot:
+        """Return the slot of a key, if need be one that is not kept."""
+        return self._slots.get(key) or self._engine.new_slot(key)
 
     def _slot(self, key: str) -> Slot:
         self._engine.require_open()
@@ -319,6 +323,7 @@ class TokenPool:
             plan=engine.scheduler.plan,
             spawn=engine.crew.spawn,
             renew=self._keep_alive,
+            paused=lambda: engine.client.pause.until(forced=False) - engine.now(),
             report=lambda error, took: engine.announce(events.RenewalFailed(key=_NAME, error=error, took=took)),
         )
 
@@ -345,8 +350,9 @@ class TokenPool:
         return True
 
     def _let_go(self, slot: Slot) -> None:
+        if self._slots.get(slot.key) is slot:  # and not one that took its place
+            del self._slots[slot.key]
         slot.due = math.inf  # so that its notes are void
-        self._slots.pop(slot.key, None)
 
     def _note(self, event: events.Event) -> None:
         match event:
@@ -355,7 +361,7 @@ class TokenPool:
                 self._dead[event.key] = event.error.error or "invalid_grant"
                 if len(self._dead) > _MOST_DEAD:
                     del self._dead[next(iter(self._dead))]
-            case events.Authorized() | events.TokenRevoked():
+            case events.Authorized() | events.TokenRevoked() | events.TokenRenewed() | events.TokenAdopted():
                 self._deaths -= self._dead.pop(event.key, None) is not None
             case _:
                 pass

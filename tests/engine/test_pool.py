@@ -247,6 +247,74 @@ async def test_a_burst_of_refusals_gives_up_few_and_the_rest_goes_on(world: Worl
     assert len(world.seen(GrantDied)) == 4
 
 
+async def test_a_burst_in_a_busy_pool_is_seen_at_once(world: World, pool: TokenPool) -> None:
+    """Hundreds of renewals that have just worked do not hide it."""
+    users = [f"user-{number}" for number in range(300)]
+    await authorize(pool, world, *users)
+    await asyncio.sleep(2 * HOUR)
+    await asyncio.gather(*(pool.bearer(user) for user in users[:250]))
+    world.wire.instead = [REFUSED] * 1000
+    await asyncio.gather(*(pool.bearer(user) for user in users[250:]), return_exceptions=True)
+
+    assert len(world.seen(GrantDied)) == 4
+    assert pool.health().suspended
+
+
+async def test_many_who_are_really_dead_do_not_keep_the_living_from_their_tokens(world: World, store: Store) -> None:
+    """They are asked for all the time, and their tokens ended first."""
+    async with pool_of(world, store, rate=10.0) as pool:
+        dead, living = ([f"{kind}-{number}" for number in range(20)] for kind in ("dead", "living"))
+        await authorize(pool, world, *dead)
+        await asyncio.sleep(60.0)
+        await authorize(pool, world, *living)
+        for user in dead:
+            world.zoom.model.take_off(user)
+        await asyncio.sleep(2 * HOUR)
+
+        async def insist(user: str) -> str:
+            for _ in range(20):
+                try:
+                    return await pool.bearer(user)
+                except TokenUnavailableError as error:
+                    await asyncio.sleep(error.retry_after or 1.0)
+            return "nothing"
+
+        stubborn = [asyncio.create_task(insist(user)) for user in dead]
+        await turns()
+        tokens = await asyncio.gather(*(insist(user) for user in living))
+        assert all(map(world.is_good, tokens))
+        for task in stubborn:
+            task.cancel()
+        await asyncio.wait(stubborn)
+
+
+async def test_a_valid_token_of_the_store_takes_no_turn(world: World, store: Store) -> None:
+    """After a restart all are loaded as fast as the store can."""
+    users = [f"user-{number}" for number in range(100)]
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, *users)
+    async with pool_of(world, store, rate=0.1) as pool:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await asyncio.gather(*(pool.bearer(user) for user in users))
+        assert loop.time() - started < 1.0
+
+
+async def test_an_import_never_replaces_an_authorization_that_comes_at_the_same_time(
+    world: World, pool: TokenPool
+) -> None:
+    old = StoredToken(access_token="old", refresh_token="old", expires_at=world.clock.time() + HOUR)
+    world.wire.held_after = asyncio.Event()
+    anew = asyncio.create_task(authorize(pool, world, "alice"))
+    await turns()
+    importing = asyncio.create_task(pool.import_tokens([("alice", old)]))
+    await turns()
+    world.wire.held_after.set()
+    await anew
+    assert await importing == 0
+    assert world.is_good(await pool.bearer("alice"))
+
+
 async def test_one_who_is_asked_for_is_believed_to_be_dead_in_a_crowd(world: World, pool: TokenPool) -> None:
     users = [f"user-{number}" for number in range(20)]
     await authorize(pool, world, *users)

@@ -11,6 +11,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
+from tests.engine.world import FaultyStore
 from tests.integrations.sites import (
     ORIGIN,
     OURS,
@@ -382,6 +383,17 @@ async def test_while_the_store_is_down_no_code_is_spent(site: Site, zoom: Zoom) 
         store.down = False
         assert (await browser.come_back(**query)).status_code == 303
     assert zoom.stats == {"authorization_code": {"ok": 1}}
+
+
+async def test_a_token_that_could_not_be_stored_is_no_success(zoom: Zoom) -> None:
+    """The manager that got it is closed by then: the person has to be told."""
+    store = FaultyStore(MemoryStore())
+    accounts = StoredAccounts(zoom.user_app, store=store, base_url=zoom.url)
+    store.down = {"commit"}
+    grant = AuthorizationCodeGrant(code=zoom.authorize("alice"), redirect_uri=zoom.redirect_uri)
+    with pytest.raises(StoreError, match="connect again") as caught:
+        await accounts.authorize("alice", grant)
+    assert not caught.value.transient
 
 
 async def test_an_app_that_zoom_refuses_tells_whoever_runs_it_why(

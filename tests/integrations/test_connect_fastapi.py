@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 
-from tests.integrations.sites import ORIGIN, SITES, Browser, Refusing, account_at, connect_for, served
+from tests.integrations.sites import ORIGIN, SITES, Browser, Refusing, account_at, allowed, connect_for, served
 from zoom_async_auth import AuthorizationRequiredError, MisuseError, TokenManager, UserOAuth
 from zoom_async_auth.integrations.fastapi import Bearer, bearer, connect_router, zoom_lifespan, zoom_of
 from zoom_async_auth.sandbox import Sandbox, Zoom
@@ -137,3 +138,18 @@ async def test_it_is_the_same_under_a_real_server(zoom: Zoom) -> None:
         assert (await browser.connected(zoom)).status_code == 303
         assert (await browser.disconnect({"Sec-Fetch-Site": "same-origin"})).status_code == 303
     assert zoom.stats == {"authorization_code": {"ok": 1}}
+
+
+async def test_cookies_that_come_in_a_header_each_are_all_read(zoom: Zoom) -> None:
+    """So browsers send them over HTTP/2, and not every server joins them."""
+    account = account_at(zoom)
+    connect = connect_for(account, zoom.user_app, base_url=zoom.url)
+    async with SITES["fastapi"](connect, account.opened) as client:
+        browser = Browser(client)
+        address = await browser.connect()
+        cookies = [f"{name}={value}" for name, value in client.cookies.items()]
+        client.cookies.clear()
+        headers = [("Cookie", "another=one"), *(("Cookie", cookie) for cookie in cookies)]
+        headers += browser._headers().items()
+        reply = await client.get(f"/zoom/callback?{urlencode(allowed(zoom, address))}", headers=headers)
+    assert reply.status_code == 303

@@ -215,3 +215,16 @@ async def test_an_app_that_waits_for_a_person_stays_in_service(site: Site, zoom:
 def test_one_account_has_one_key() -> None:
     with pytest.raises(ConfigurationError):
         OneAccount(APP, key="")
+
+
+async def test_a_notification_that_does_not_end_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can send one."""
+    monkeypatch.setattr("zoom_async_auth.integrations.connect._LONGEST_BODY", 0.05)
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(1.0)
+        yield b"}"
+
+    async with site(connect_for(Refusing(), APP, webhook=webhook_for()), None) as client:
+        assert (await client.post("/zoom/webhook", content=drip())).status_code == 408

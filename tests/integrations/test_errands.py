@@ -49,8 +49,14 @@ async def test_who_asks_while_it_is_done_shares_the_outcome(errands: Errands) ->
 
 @pytest.mark.parametrize(
     ("failure", "times"),
-    [(None, 1), (AuthorizationRequiredError("no"), 1), (RuntimeError("bug"), 1), (TokenUnavailableError("later"), 2)],
-    ids=["done", "refused", "bug", "transient"],
+    [
+        (None, 1),
+        (AuthorizationRequiredError("no"), 1),
+        (RuntimeError("bug"), 1),
+        (TokenUnavailableError("later"), 2),
+        (ManagerClosedError("before it was sent"), 2),
+    ],
+    ids=["done", "refused", "bug", "transient", "closed"],
 )
 async def test_only_what_failed_for_a_while_is_done_again(
     errands: Errands, failure: Exception | None, times: int

@@ -18,6 +18,7 @@ from zoom_async_auth.manager import ZOOM, TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.oauth.origin import require_base_url
+from zoom_async_auth.renewal.engine import OnUncommitted
 from zoom_async_auth.stores.base import Store
 from zoom_async_auth.stores.memory import MemoryStore
 
@@ -142,9 +143,17 @@ class StoredAccounts:
         return self._kept.manager(key, **self._options)
 
     async def authorize(self, key: str, grant: AuthorizationCodeGrant, /) -> None:
-        """Spend a code, and keep what it buys. Closing waits for what is on the wire, whoever is cancelled."""
-        async with self.opened(key) as manager:
+        """Spend a code, and keep what it buys. Closing waits for what is on the wire, whoever is cancelled.
+
+        Raises:
+            StoreError: The code is spent, and what it bought could not be stored: connect again.
+        """
+        lost: list[str] = []
+        rescue: OnUncommitted = self._options.get("on_uncommitted") or (lambda key, _: lost.append(key))
+        async with self._kept.manager(key, **{**self._options, "on_uncommitted": rescue}) as manager:
             await manager.authorize(grant)
+        if lost:
+            raise StoreError("Zoom gave a token, and the store did not take it: connect again", transient=False)
 
     async def revoke(self, key: str, /) -> None:
         """Have Zoom kill the token, then forget it."""

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 
+import anyio
+
 from zoom_async_auth.clock import Clock, SystemClock
 from zoom_async_auth.errors import (
     AuthorizationRequiredError,
@@ -54,6 +56,7 @@ from zoom_async_auth.oauth.webhook import (
 from zoom_async_auth.renewal.health import Health
 
 SHORTEST_SECRET: Final = 32
+_LONGEST_BODY: Final = 5.0  # seconds for a notification to arrive
 _RETRY_AFTER: Final = 10.0  # seconds, where nothing is known
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")  # a backslash counts as a slash in browsers
 
@@ -233,9 +236,12 @@ class Connect:
         webhook = self._webhook
         if webhook is None:
             return _told(HTTPStatus.NOT_FOUND)
-        body = await _whole(visit.body(), MAX_WEBHOOK)
+        body = None
+        with anyio.move_on_after(_LONGEST_BODY) as reading:
+            body = await _whole(visit.body(), MAX_WEBHOOK)
         if body is None:
-            return _told(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            late = reading.cancelled_caught
+            return _told(HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         signed = SignedBody(
             body=body,
             signature=visit.headers.get("x-zm-signature"),

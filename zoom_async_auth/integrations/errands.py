@@ -88,4 +88,4 @@ def _may_be_repeated(task: asyncio.Task[Outcome]) -> bool:
     if task.cancelled():
         return True
     outcome = task.result()
-    return outcome is not None and outcome.transient
+    return outcome is not None and (outcome.transient or isinstance(outcome, ManagerClosedError))

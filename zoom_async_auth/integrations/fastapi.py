@@ -147,7 +147,8 @@ def _endpoint(
     async def endpoint(request: Request) -> Response:
         visit = Visit(
             query=request.scope["query_string"].decode("latin-1"),
-            headers=request.headers,
+            # Over HTTP/2 a browser sends each cookie in a header of its own, and not every server joins them.
+            headers={**request.headers, "cookie": "; ".join(request.headers.getlist("cookie"))},
             identify=lambda: resolved(identify(request)),
             body=request.stream,
         )

@@ -1,18 +1,19 @@
 """Many refresh tokens that are refused at once are no news about each of them: the trouble is the client's, or Zoom's.
 
-One person who takes the app off is one refusal. When many identities are refused within a minute, and few are not, none
-of it is believed from the fifth on: nothing but a probe is sent, and what is stored stays as it is, until one is
-renewed again.
+One person who takes the app off is one refusal. When several identities are refused among the latest refreshes, none
+of it is believed from the fifth on: what is stored stays as it is, those who were refused go last, and while nothing
+else comes back nothing but a probe is sent. It is over after a few refreshes in a row that worked.
 """
 
 from collections import deque
 from collections.abc import Callable
 
-WINDOW = 60.0
-"""Seconds that are looked at together."""
+PAUSE = 60.0
+"""Seconds between two probes."""
 BURST = 5
-"""How many identities have to be refused within them."""
-_LONGEST = 1000
+"""How many identities have to be refused, and how many refreshes have to work in a row afterwards."""
+_LATEST = 20
+_OLD = 600.0
 
 
 class Breaker:
@@ -20,24 +21,37 @@ class Breaker:
 
     Args:
         now: The clock, in seconds.
+
+    Attributes:
+        open: Whether they are not.
+        doubted: Whose refusals were not believed since then.
     """
 
-    __slots__ = ("_now", "_outcomes", "open")
+    __slots__ = ("_latest", "_now", "doubted", "open")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._outcomes: deque[tuple[float, str, bool]] = deque(maxlen=_LONGEST)
+        self._latest: deque[tuple[float, str, bool]] = deque(maxlen=_LATEST)
         self.open: bool = False
+        self.doubted: set[str] = set()
 
-    def note(self, key: str, *, refused: bool) -> None:
-        """Take the outcome of a refresh into account."""
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing but refusals comes back."""
+        return all(refused for *_, refused in list(self._latest)[-BURST:])
+
+    def note(self, key: str, *, refused: bool, believed: bool) -> None:
+        """Take the outcome of a refresh into account; `believed`: whether it is, whatever became of the others."""
         now = self._now()
-        self._outcomes.append((now, key, refused))
-        while self._outcomes[0][0] < now - WINDOW:
-            self._outcomes.popleft()
-        if not refused:
+        while self._latest and self._latest[0][0] < now - _OLD:
+            self._latest.popleft()
+        self._latest.append((now, key, refused))
+        latest = list(self._latest)
+        if self.open and not any(refused for *_, refused in latest[-BURST:]):
             self.open = False
-            return
-        refused_keys = {key for _, key, refused in self._outcomes if refused}
-        renewed = sum(not refused for *_, refused in self._outcomes)
-        self.open = self.open or (len(refused_keys) >= BURST and len(refused_keys) > renewed)
+            self._latest.clear()
+            self.doubted.clear()
+        elif len({key for _, key, refused in latest if refused}) >= BURST:
+            self.open = True
+        if self.open and refused and not believed:
+            self.doubted.add(key)

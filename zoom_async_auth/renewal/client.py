@@ -8,7 +8,7 @@ from zoom_async_auth.errors import AuthorizationRequiredError, TokenUnavailableE
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant, DeviceCodeGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.oauth.wire import DeviceCode
-from zoom_async_auth.renewal.breaker import WINDOW, Breaker
+from zoom_async_auth.renewal.breaker import PAUSE, Breaker
 from zoom_async_auth.renewal.gate import Gate
 from zoom_async_auth.renewal.policy import Pause
 
@@ -51,11 +51,12 @@ class Client:
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
         self.pause = self.pause.after(failure, now=self._now(), probing=probing)
-        self.gate.note(failure)
+        if probing:
+            self.gate.note(failure)
         if isinstance(grant, RefreshTokenGrant) and (
             failure is None or isinstance(failure, AuthorizationRequiredError)
         ):
-            self.breaker.note(key, refused=failure is not None)
+            self.breaker.note(key, refused=failure is not None, believed=forced)
             if failure is not None and self.breaker.open and not forced:
                 return self._disbelieved(failure)
         return answer
@@ -85,9 +86,10 @@ class Client:
             reason=refusal.reason,
             status=refusal.status,
             tracking_id=refusal.tracking_id,
-            retry_after=WINDOW,
+            retry_after=PAUSE,
         )
-        self.pause = replace(self.pause, probe=self._now() + WINDOW, reason=doubt)
+        if self.breaker.hopeless:
+            self.pause = replace(self.pause, probe=self._now() + PAUSE, reason=doubt)
         return doubt
 
     def _refusal(self) -> ZoomAuthError | None:

@@ -275,7 +275,7 @@ class Engine:
 
     async def take_over(self, slot: Slot, token: StoredToken) -> bool | ZoomAuthError:
         """Keep a token of another program, unless there is one already; tell whether it was kept, or why not."""
-        return await self.crew.see_through(slot.take_over(token))
+        return await self._see_through(slot, lambda: slot.take_over(token))
 
     def health(self, slot: Slot) -> Health:
         """Return how an identity is."""

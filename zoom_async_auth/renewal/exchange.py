@@ -256,18 +256,22 @@ class Exchange:
 
     async def take_over(self, stored: StoredToken) -> bool | ZoomAuthError:
         """Keep a token of another program, unless there is, or was, one already; tell whether it was kept."""
-        seen = await self._ledger.peek()
-        if isinstance(seen, StoreError):
-            return seen
-        if seen.reading.record is not None:
-            return False
-        held = await self.authorize(stored)
-        if isinstance(held, ZoomAuthError):
-            return held
-        if self.pending is not None:
-            self._keeper.pending = None  # whoever gave it has it still, and is told
-            return StoreError("the token is not known to be stored: import it again")
-        return True
+        async with self._writing():
+            if self._means.closing.is_set():
+                return ManagerClosedError(_NOTHING_SENT)
+            seen = await self._ledger.begin(0)
+            if isinstance(seen, StoreError):
+                return seen
+            if not seen.begun:
+                return False
+            token = _imported(stored, wall=self._means.wall())
+            kept = await self._ledger.commit(0, seen.record_of(token, self._means.now(), generation=1))
+            if isinstance(kept, StoreError):
+                await self._release(seen)
+                return StoreError("the token is not known to be stored: import it again")
+            if kept:
+                self._announce(events.Authorized(key=self.key, generation=1))
+            return kept
 
     # From begin to commit: nobody cancels this.
 
@@ -467,6 +471,7 @@ class Exchange:
         return self._means.app_grant is None and older and not _is_later(seen, ours)
 
     def _adopt(self, held: Held) -> Held:
+        self._refused, self._doubtful = None, None  # they were about an earlier one
         now = self._means.now()
         left, took = held.expires_at - now, now - self._since
         self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))

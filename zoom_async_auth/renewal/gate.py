@@ -26,6 +26,7 @@ _EIGHTHS = 8
 _HOPELESS = 5
 """Failures in a row from which on they are more than one identity's."""
 _TRICKLE = 0.1
+_LONGEST_SLICE = 1.0
 _TOO_MANY_REQUESTS = 429
 
 
@@ -96,10 +97,10 @@ class Gate:
         self._now = now
         self._spawn = spawn
         self._pace = Pace()
-        self._queue: list[tuple[bool, float, int, asyncio.Future[None]]] = []
+        self._queue: list[tuple[bool, bool, float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
         self._busy: asyncio.Task[None] | None = None
-        self._next_at = -math.inf
+        self._last_at = -math.inf
 
     @property
     def rate(self) -> float:
@@ -111,19 +112,25 @@ class Gate:
         """How many wait for their turn."""
         return len({id(turn) for *_, turn in self._queue if not turn.done()})
 
-    async def turn(self, flight: Waits, *, ends: float) -> None:
+    @property
+    def limits(self) -> bool:
+        """Whether anybody ever waits."""
+        return self._rate < math.inf
+
+    async def turn(self, flight: Waits, *, ends: float, last: bool) -> None:
         """Wait until it is the turn of a renewal.
 
         Args:
             flight: Of the renewal.
             ends: When the token ends that it is to replace.
+            last: Whether it comes after all others.
         """
-        if self._rate == math.inf:
+        if not self.limits:
             return
         turn = asyncio.get_running_loop().create_future()
 
         def enter(*, urgent: bool) -> None:
-            heapq.heappush(self._queue, (not urgent, ends, next(self._count), turn))
+            heapq.heappush(self._queue, (last, not urgent, ends, next(self._count), turn))
 
         enter(urgent=flight.patience_left() > 0)
         flight.hurry = lambda: enter(urgent=True)
@@ -141,11 +148,11 @@ class Gate:
 
     async def _hand_out(self) -> None:
         while self._queue:
-            pause = self._next_at - self._now()
+            pause = self._last_at + 1 / self.rate - self._now()
             if pause > 0:
-                await anyio.sleep(pause)
+                await anyio.sleep(min(pause, _LONGEST_SLICE))  # the rate may rise meanwhile
                 continue
             turn = heapq.heappop(self._queue)[-1]
             if not turn.done():  # else it had its turn by a more urgent entry, or was given up
                 turn.set_result(None)
-                self._next_at = self._now() + 1 / self.rate
+                self._last_at = self._now()

@@ -219,7 +219,8 @@ class Slot:
         if self.flight is not None or self._means.dismiss(self):
             return
         if self.pending is not None and self.serving is not NOTHING and not self._is_stale():
-            self._means.spawn(self._settle()).add_done_callback(lambda _: self._replan())
+            self.users += 1
+            self._means.spawn(self._settle()).add_done_callback(lambda _: self._is_settled())
         else:
             self.board()
 
@@ -251,14 +252,11 @@ class Slot:
                 return served  # somebody authorized the app meanwhile
             pause = self._next_attempt(forced=flight.forced) - self._means.now()
             if pause > 0:
-                if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
-                    return self.restraint.last_error
-                if pause > flight.patience_left():
-                    return await self._found() or self._excuse()
-                await self._sleep(pause)
+                if (outcome := await self._wait_out(flight, pause)) is not None:
+                    return outcome
                 continue
-            ends = math.inf if self.held is None else self.held.withheld_at
-            await self._means.client.gate.turn(flight, ends=ends)
+            if self._means.client.gate.limits and (found := await self._turn(flight)) is not None:
+                return found
             if self._next_attempt(forced=flight.forced) > self._means.now():
                 continue  # while this one waited for its turn, others heard that there is a pause
             outcome = await self._attempt(forced=flight.forced)
@@ -268,6 +266,24 @@ class Slot:
             if flight.patience_left() <= 0:
                 return outcome
         return self._excuse()
+
+    async def _wait_out(self, flight: Flight[Held], pause: float) -> Held | ZoomAuthError | None:
+        """Wait until something may be sent, if that is of any use; else return what there is to say."""
+        if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
+            return self.restraint.last_error
+        if pause > flight.patience_left():
+            return await self._found() or self._excuse()
+        await self._sleep(pause)
+        return None
+
+    async def _turn(self, flight: Flight[Held]) -> Held | None:
+        """Wait for a turn among many identities; none is needed if the token is in the store: then return it."""
+        if (found := await self._found()) is not None:
+            return found
+        client = self._means.client
+        ends = math.inf if self.held is None else self.held.withheld_at
+        await client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted)
+        return None
 
     async def _found(self) -> Held | None:
         """Look for a token that another process got; for who may send nothing that is the only way to one."""
@@ -298,6 +314,10 @@ class Slot:
 
     async def _settle(self) -> None:
         await self._settled()
+
+    def _is_settled(self) -> None:
+        self.users -= 1
+        self._replan()
 
     async def _settled(self) -> StoreError | None:
         """Store what could not be stored before, if there is anything."""

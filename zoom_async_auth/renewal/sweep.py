@@ -33,6 +33,7 @@ class Sweep:
         plan: Tells the scheduler when to call `tend`.
         spawn: Starts a task that nobody cancels before the end.
         renew: Renews one key; returns when that has succeeded or failed.
+        paused: Returns for how many seconds nothing may be sent.
         report: Told that the store failed, and how long that took.
 
     Attributes:
@@ -53,6 +54,7 @@ class Sweep:
         plan: Callable[[Tended], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         renew: Callable[[tuple[str, ...]], Coroutine[Any, Any, None]],
+        paused: Callable[[], float],
         report: Callable[[StoreError, float], None],
     ) -> None:
         self._store = store
@@ -65,6 +67,7 @@ class Sweep:
         self._plan = plan
         self._spawn = spawn
         self._renew = renew
+        self._paused = paused
         self._report = report
         self.due: float = math.inf
         self.noted: float = math.inf
@@ -74,9 +77,12 @@ class Sweep:
         self._plan_in(luck * self._pause)
 
     def tend(self) -> None:
-        """Take a batch and renew it."""
+        """Take a batch and renew it; not while nothing may be sent."""
         self.due = math.inf
-        self._spawn(self._sweep())
+        if (pause := self._paused()) > 0:
+            self._plan_in(pause)
+        else:
+            self._spawn(self._sweep())
 
     @property
     def _pause(self) -> float:
