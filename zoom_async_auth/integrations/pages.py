@@ -171,7 +171,8 @@ def still_connected(retry_after: str) -> Reply:
     """Say that Zoom or the store did not answer."""
     page = _message_page(
         "Still connected",
-        "Something that is needed to disconnect Zoom does not answer. Perhaps it is disconnected already; try again in a moment.",
+        "Something that is needed to disconnect Zoom does not answer. Perhaps it is disconnected already; try again in "
+        "a moment.",
         links=(_DISCONNECT,),
         status=HTTPStatus.SERVICE_UNAVAILABLE,
     )
