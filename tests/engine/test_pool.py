@@ -156,6 +156,17 @@ async def test_who_is_about_to_use_an_identity_keeps_it_in_memory(world: World, 
     assert refreshes(world) == 0
 
 
+async def test_who_is_let_go_late_takes_nobody_elses_place(world: World, pool: TokenPool) -> None:
+    """A sweep ends after its identity has left memory and come back."""
+    await authorize(pool, world, "alice")
+    early = pool._slots["alice"]
+    pool._let_go(early)
+    await pool.bearer("alice")
+    late = pool._slots["alice"]
+    pool._let_go(early)
+    assert pool._slots["alice"] is late is not early
+
+
 async def test_a_token_that_was_rejected_is_not_taken_for_a_good_one_again(world: World, store: Store) -> None:
     """It is still in the store while the next one has to wait."""
     policy = RenewalPolicy(jitter=0.0, min_interval=10.0)
