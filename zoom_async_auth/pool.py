@@ -13,14 +13,13 @@ At rest there is one task and one heap of deadlines for all.
 
 import asyncio
 import heapq
+import itertools
 import math
 import random as random_
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, overload
-
-import anyio
 
 from zoom_async_auth import events
 from zoom_async_auth.clock import Clock
@@ -79,7 +78,8 @@ class TokenPool:
         store: Where tokens are kept and shared; identities that are not in use are only there.
         policy: When to renew, and how long to wait.
         rate: How many renewals a second this process starts at most.
-        capacity: How many identities are in memory at most; the one that was not used for longest goes first.
+        capacity: How many identities are in memory at most, unless more are busy; the one that was not used for longest
+            goes first.
         idle_after: An identity that was not used for so many seconds is not renewed when its token turns stale.
         keep_alive: Nor is it left alone for longer than so many seconds: unused refresh tokens die (90 days, say Zoom's
             documents). Each is renewed by one process of a fleet. None: they are left alone.
@@ -117,6 +117,7 @@ class TokenPool:
         if not all(value > 0 for value in (rate, capacity, idle_after, keep_alive or keep_alive is None)):
             raise ConfigurationError("rate, capacity, idle_after and keep_alive must be more than 0")
         self._capacity = capacity
+        self._crowded_at = capacity
         self._rate = rate
         self._idle_after = idle_after
         self._dead: dict[str, str] = {}
@@ -266,24 +267,12 @@ class TokenPool:
         self._engine.require_open()
         left = iter(tokens)
         imported = 0
-        failures: list[ZoomAuthError] = []
-
-        async def take() -> None:
-            nonlocal imported
-            for key, token in left:
-                outcome = await self._engine.take_over(self._known(require_key(key)), token)
+        while some := tuple((require_key(key), token) for key, token in itertools.islice(left, _IMPORTS_AT_ONCE)):
+            outcomes = await asyncio.gather(*itertools.starmap(self._take_over, some))
+            for outcome in outcomes:
                 if isinstance(outcome, ZoomAuthError):
-                    failures.append(outcome)
-                elif outcome:
-                    imported += 1
-                if failures:
-                    return
-
-        async with anyio.create_task_group() as group:
-            for _ in range(_IMPORTS_AT_ONCE):
-                group.start_soon(take)
-        if failures:
-            raise failures[0].copy()
+                    raise outcome.copy()
+                imported += outcome
         return imported
 
     def manager(self, key: str) -> "PooledIdentity":
@@ -299,11 +288,17 @@ class TokenPool:
     def _slot(self, key: str) -> Slot:
         self._engine.require_open()
         key = require_key(key)
-        if len(self._slots) >= self._capacity and key not in self._slots:
+        if len(self._slots) >= self._crowded_at and key not in self._slots:
             self._make_room()
         slot = self._engine.slot(key)
         slot.used_at = self._now()
         return slot
+
+    async def _take_over(self, key: str, token: StoredToken) -> bool | ZoomAuthError:
+        try:
+            return await self._engine.take_over(self._known(key), token)
+        except ZoomAuthError as closed:  # returned, so that the others of its batch end before it is raised
+            return closed
 
     def _sweep_of(self, store: Store, age: float) -> Sweep:
         if not isinstance(store, Claimable) or not can_claim(store):
@@ -336,10 +331,13 @@ class TokenPool:
                 self._let_go(slot)
 
     def _make_room(self) -> None:
-        """Forget a twentieth of those in memory, so that the next ones cost nothing."""
+        """Forget a twentieth of those in memory; look at all again only after as many came, not for each of them."""
+        few = 1 + self._capacity // 20
         at_rest = (slot for slot in self._slots.values() if slot.is_at_rest)
-        for slot in heapq.nsmallest(1 + self._capacity // 20, at_rest, key=lambda slot: slot.used_at):
+        too_many = len(self._slots) - self._capacity + few
+        for slot in heapq.nsmallest(too_many, at_rest, key=lambda slot: slot.used_at):
             self._let_go(slot)
+        self._crowded_at = max(self._capacity, len(self._slots) + few)
 
     def _dismissed(self, slot: Slot) -> bool:
         """Let an identity go that nobody uses; asked when its token turns stale, or the store is to be looked at."""

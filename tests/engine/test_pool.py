@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from zoom_async_auth import (
     RenewalPolicy,
     StoredToken,
     StoreError,
+    Token,
     TokenPool,
     TokenUnavailableError,
 )
@@ -23,12 +24,14 @@ from zoom_async_auth.bearer import BearerSource
 from zoom_async_auth.events import GrantDied, RenewalFailed, TokenAdopted, TokenRenewed
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.oauth.wire import Answer
-from zoom_async_auth.stores.base import Store
+from zoom_async_auth.renewal.slot import Slot
+from zoom_async_auth.stores.base import Record, Store
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.testing import LoopClock
 
 REFUSED = Answer(status=400, headers={}, body=b'{"reason":"Invalid Token!","error":"invalid_grant"}')
 HOUR = 3600.0
+DAY = 24 * HOUR
 
 
 def pool_of(world: World, store: Store, **options: Any) -> TokenPool:
@@ -59,6 +62,25 @@ async def store(world: World) -> MemoryStore:
 async def pool(world: World, store: Store) -> AsyncIterator[TokenPool]:
     async with pool_of(world, store) as pool:
         yield pool
+
+
+class CountingStore(FaultyStore):
+    """Counts how many commits are under way at once.
+
+    Attributes:
+        most: How many were.
+    """
+
+    most = 0
+    _now = 0
+
+    async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            return await super().commit(key, sent, record, holder)
+        finally:
+            self._now -= 1
 
 
 def refreshes(world: World) -> int:
@@ -140,6 +162,35 @@ async def test_no_more_identities_are_in_memory_than_the_capacity(world: World, 
     assert refreshes(world) == 0
 
 
+async def test_while_all_are_busy_there_are_more_than_the_capacity_and_hardly_a_look_for_room(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    is_at_rest = Slot.is_at_rest
+
+    def looked_at(slot: Slot) -> bool:
+        nonlocal looks
+        looks += 1
+        return bool(is_at_rest.__get__(slot))
+
+    users = [f"user-{number}" for number in range(400)]
+    async with pool_of(world, store, capacity=100) as pool:
+        await authorize(pool, world, *users)
+        await asyncio.sleep(2 * HOUR)
+        world.wire.held_before = asyncio.Event()
+        waiting = [asyncio.create_task(pool.bearer(user)) for user in users]
+        monkeypatch.setattr(Slot, "is_at_rest", property(looked_at))
+        await turns(50)
+        monkeypatch.undo()
+        assert pool.health().identities == 400
+        assert looks < 50 * 300  # a look at all for each of them would be five times as many
+        world.wire.held_before.set()
+        await asyncio.wait(waiting)
+        with pytest.raises(AuthorizationRequiredError):
+            await pool.bearer("one-more")
+        assert pool.health().identities <= 100
+
+
 async def test_who_is_about_to_use_an_identity_keeps_it_in_memory(world: World, store: Store) -> None:
     """Of one identity there must never be two: each would spend its refresh token."""
     async with pool_of(world, store, capacity=1) as pool:
@@ -196,6 +247,31 @@ async def test_what_only_this_process_knows_does_not_leave_memory(world: World) 
         await asyncio.sleep(120.0)
     async with pool_of(world, store, keep_alive=None) as other:
         assert await other.bearer("alice") == token
+
+
+async def test_an_identity_whose_token_has_just_been_stored_is_not_forgotten_before_it_is_planned_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the forgotten one would be renewed later, beside the one that took its place."""
+    store = FaultyStore(world.store())
+    settle = Slot.settle
+    async with pool_of(world, store, capacity=1, keep_alive=None) as pool:
+        await authorize(pool, world, "alice")
+        await asyncio.sleep(2 * HOUR)
+        store.down = {"commit"}
+        await pool.bearer("alice")
+        store.down = set()
+        slot = pool._slots["alice"]
+
+        async def settle_when_memory_is_short(slot: Slot) -> bool | StoreError:
+            outcome = await settle(slot)
+            asyncio.get_running_loop().call_soon(pool._make_room)
+            return outcome
+
+        monkeypatch.setattr(Slot, "settle", settle_when_memory_is_short)
+        await asyncio.sleep(120.0)
+        assert slot.pending is None
+        assert pool._slots["alice"] is slot
 
 
 async def test_a_dead_identity_holds_up_nobody(world: World, pool: TokenPool) -> None:
@@ -432,6 +508,27 @@ async def test_an_import_that_fails_keeps_what_it_has_and_says_so(world: World) 
         assert await pool.import_tokens([("alice", token), ("bob", token)]) == 2
 
 
+async def test_what_ends_an_import_is_raised_as_it_is(world: World, store: Store) -> None:
+    token = StoredToken(access_token="access", refresh_token="refresh", expires_at=world.clock.time() + HOUR)
+
+    def broken() -> Iterator[tuple[str, StoredToken]]:
+        yield "alice", token
+        raise KeyError("a row of the old program")
+
+    async with pool_of(world, store) as pool:
+        with pytest.raises(KeyError):
+            await pool.import_tokens(broken())
+        with pytest.raises(ConfigurationError, match="key"):
+            await pool.import_tokens([("alice", token), ("", token)])
+        assert await pool.import_tokens([("alice", token)]) == 1
+        closing = [(f"user-{number}", token) for number in range(100)]
+        work = asyncio.create_task(pool.import_tokens(closing))
+        await turns(3)
+        await pool.aclose()
+        with pytest.raises(ManagerClosedError):
+            await work
+
+
 async def test_what_is_forgotten_is_gone_and_zoom_is_not_told(world: World, pool: TokenPool) -> None:
     await authorize(pool, world, "alice")
     token = await pool.bearer("alice")
@@ -509,6 +606,30 @@ async def test_a_store_that_is_down_during_a_sweep_is_asked_again(
         assert refreshes(world) == 1
 
 
+async def test_nothing_is_claimed_while_zoom_wants_a_pause(world: World, store: MemoryStore) -> None:
+    """What is claimed and not renewed would be out of reach for the others of the fleet."""
+    async with pool_of(world, store, clock=LoopClock.running(), keep_alive=DAY) as pool:
+        await authorize(pool, world, "alice", "bob")
+        await asyncio.sleep(0.95 * DAY)
+        world.zoom.faults.add("refresh_token#1:retry-after=3600")
+        with pytest.raises(TokenUnavailableError):
+            await pool.renew("bob")
+        claims = 0
+        claim = store.claim
+
+        async def counted(*arguments: Any, **options: Any) -> tuple[str, ...]:
+            nonlocal claims
+            claims += 1
+            return await claim(*arguments, **options)
+
+        store.claim = counted  # type: ignore[method-assign]
+        await asyncio.sleep(3500.0)
+        assert claims == 0
+        await asyncio.sleep(0.2 * DAY)
+        assert claims > 0
+        assert world.zoom.stats["refresh_token"]["ok"] == 2
+
+
 @pytest.mark.parametrize("options", [{"rate": 0}, {"capacity": 0}, {"idle_after": math.nan}, {"keep_alive": 0}])
 async def test_a_value_that_cannot_be_is_refused(world: World, store: Store, options: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match="more than 0"):
@@ -546,6 +667,39 @@ async def test_renewals_on_the_wire_land_before_the_end(world: World, store: Sto
     assert all(map(world.is_good, tokens))
     async with pool_of(world, store) as other:
         assert [await other.bearer(user) for user in users] == list(tokens)
+
+
+async def test_thousands_of_tokens_are_stored_at_the_end_a_few_at_a_time(world: World) -> None:
+    """A database that had a bad time does not get them all at once."""
+    store = CountingStore(world.store())
+    users = [f"user-{number}" for number in range(200)]
+    async with pool_of(world, store, keep_alive=None) as pool:
+        await authorize(pool, world, *users)
+        await asyncio.sleep(2 * HOUR)
+        store.down = {"commit"}
+        tokens = [await pool.bearer(user) for user in users]
+        store.down = set()
+        store.slow = {"commit": 0.01}
+        store.most = 0
+    assert store.most == 20
+    async with pool_of(world, store, keep_alive=None) as other:
+        assert [await other.bearer(user) for user in users] == tokens
+
+
+async def test_a_store_that_hangs_at_the_end_does_not_keep_a_pool_open_for_each_of_its_tokens(world: World) -> None:
+    store = FaultyStore(world.store())
+    users = [f"user-{number}" for number in range(200)]
+    saved: dict[str, Token] = {}
+    pool = pool_of(world, store, keep_alive=None, on_uncommitted=saved.__setitem__)
+    async with pool:
+        await authorize(pool, world, *users)
+        await asyncio.sleep(2 * HOUR)
+        store.down = {"commit"}
+        tokens = [await pool.bearer(user) for user in users]
+        store.slow = {"commit": HOUR}
+        began = world.clock.monotonic()
+    assert world.clock.monotonic() - began <= 2 * QUIET.lease
+    assert [saved[user].access_token for user in users] == tokens
 
 
 async def test_an_identity_of_a_pool_is_a_bearer_source(world: World, pool: TokenPool) -> None:

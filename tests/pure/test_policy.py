@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoom_async_auth import ConfigurationError, RenewalPolicy, TokenUnavailableError
+from zoom_async_auth import AuthorizationRequiredError, ConfigurationError, RenewalPolicy, TokenUnavailableError
 from zoom_async_auth.renewal.policy import LONGEST_BACKOFF, PROBE_PAUSE, SHORTEST_BACKOFF, Pause, Restraint
 
 POLICY = RenewalPolicy()
@@ -91,7 +91,14 @@ def test_a_misconfigured_app_is_probed_slowly_until_it_works() -> None:
     pause = Pause().after(ConfigurationError("no"), now=10.0, probing=True)
     assert pause.probe == 10.0 + PROBE_PAUSE
     assert pause.after(None, now=20.0, probing=True).probe == -math.inf
-    assert pause.after(TROUBLE, now=20.0, probing=True).probe == -math.inf
+    assert pause.after(AuthorizationRequiredError("gone"), now=20.0, probing=True).probe == -math.inf
+
+
+def test_an_answer_that_says_nothing_of_the_app_does_not_end_the_slow_probe() -> None:
+    """Many identities ask at once: one gets a 503 while the others hear that the secret is wrong."""
+    pause = Pause().after(ConfigurationError("no"), now=10.0, probing=True)
+    assert pause.after(TROUBLE, now=20.0, probing=True) == pause
+    assert pause.after(None, now=20.0, probing=False) == pause
 
 
 def test_a_refusal_clears_the_backoff_and_remembers_why() -> None:

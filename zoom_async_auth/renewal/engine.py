@@ -4,6 +4,7 @@ Its life goes one way: new, open, closed. It belongs to the event loop and the p
 """
 
 import asyncio
+import itertools
 import logging
 import math
 import os
@@ -21,7 +22,6 @@ from zoom_async_auth.errors import (
     ConfigurationError,
     ManagerClosedError,
     MisuseError,
-    StoreError,
     TokenUnavailableError,
     ZoomAuthError,
 )
@@ -46,6 +46,8 @@ from zoom_async_auth.stores.memory import MemoryStore
 
 _log = logging.getLogger("zoom_async_auth")
 
+_RESCUED_AT_ONCE = 20
+"""How many tokens are stored at once while closing: thousands would only time out together."""
 _T = TypeVar("_T")
 OnUncommitted = Callable[[str, Token], None]
 
@@ -346,20 +348,19 @@ class Engine:
         """Let tasks that are between `begin` and `commit` finish; cancel what waits for anything else."""
         writers = {slot.writer for slot in self.slots.values()}
         await self.crew.dismiss(all_but=writers.__contains__, within=self.policy.lease)
-        await asyncio.gather(*map(self._rescue, self._unstored()))
+        unstored = iter([slot for slot in self.slots.values() if slot.pending is not None])
+        until = self.now() + self.policy.lease
+        while some := tuple(itertools.islice(unstored, _RESCUED_AT_ONCE)):
+            await asyncio.gather(*(self._rescue(slot, until) for slot in some))
 
-    def _unstored(self) -> Iterator[Slot]:
-        return (slot for slot in self.slots.values() if slot.pending is not None)
-
-    async def _rescue(self, slot: Slot) -> None:
-        """Store the last token, or give it to whoever wants to save it."""
-        if not isinstance(await slot.settle(), StoreError) or slot.pending is None:
-            return
-        if self._on_uncommitted is None:
-            return
+    async def _rescue(self, slot: Slot, until: float) -> None:
+        """Store the last token, if there is time; else give it to whoever wants to save it."""
         try:
-            self._on_uncommitted(slot.key, slot.pending.token)
-        except Exception as error:  # noqa: BLE001 -- closing goes on
+            if self.now() < until:
+                await slot.settle()
+            if slot.pending is not None and self._on_uncommitted is not None:
+                self._on_uncommitted(slot.key, slot.pending.token)
+        except Exception as error:  # noqa: BLE001 -- closing goes on, with the tokens of the others
             _log.error("on_uncommitted failed with %s", type(error).__name__)
 
     def _report_crash(self, kind: str) -> None:

@@ -6,7 +6,7 @@ Times are seconds; `luck` is a random number in [0, 1), so that many processes d
 import math
 from dataclasses import dataclass, fields, replace
 
-from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
+from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError, ZoomAuthError
 
 LONGEST_BACKOFF = 60.0
 SHORTEST_BACKOFF = 0.05
@@ -157,8 +157,9 @@ class Pause:
         """
         wish = None if error is None else error.retry_after
         refused = probing and isinstance(error, ConfigurationError)
+        accepted = probing and (error is None or isinstance(error, AuthorizationRequiredError))
         return Pause(
             wished=self.wished if wish is None else max(self.wished, now + wish),
-            probe=now + PROBE_PAUSE if refused else _NEVER if probing else self.probe,
+            probe=now + PROBE_PAUSE if refused else _NEVER if accepted else self.probe,
             reason=error if refused or wish is not None else self.reason,
         )
