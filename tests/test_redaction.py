@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import pickle
+import ssl
 import subprocess
 import sys
 import traceback
@@ -36,9 +37,11 @@ from zoom_async_auth import (
     StoredToken,
     Token,
     TokenManager,
+    TokenPool,
     UserOAuth,
     ZoomAuthError,
 )
+from zoom_async_auth.endpoint import AiohttpTransport
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.events import Event
 from zoom_async_auth.oauth.authorize import authorization_request
@@ -179,6 +182,34 @@ async def _noting(work: Awaitable[object], said: Said) -> None:
             said.shown.append(f"{result!r} {result}")
 
 
+async def _misused(said: Said) -> None:
+    """Each error is raised by a frame that held the secret a moment before."""
+    manager = TokenManager(S2S)
+    pool = TokenPool(S2S, store=MemoryStore(), keep_alive=None)
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    incomplete = {"ZOOM_CLIENT_SECRET": SECRET}
+    unusable = {
+        **incomplete,
+        "ZOOM_CLIENT_ID": CLIENT_ID,
+        "ZOOM_ACCOUNT_ID": "account",
+        "ZOOM_BASE_URL": "ftp://zoom.us",
+    }
+    misuses: tuple[Callable[[], object], ...] = (
+        lambda: manager.invalidate(ACCESS),
+        lambda: pool.invalidate("alice", ACCESS),
+        lambda: pool.invalidate("", ACCESS),
+        lambda: pool.manager("alice").invalidate(ACCESS),
+        lambda: TokenManager.from_env(incomplete),
+        lambda: TokenManager.from_env(unusable),
+        lambda: AiohttpTransport(proxy=f"http://user:{SECRET}@proxy", ssl_context=unverified),
+    )
+    for misuse in misuses:
+        with pytest.raises(ZoomAuthError) as caught:
+            misuse()
+        said.errors.append(caught.value)
+
+
 async def _leaky_transport(said: Said) -> None:
     for credentials in (S2S, USER):
         await _use(TokenManager(credentials, transport=Leaky(), policy=QUICK, observers=[said.events.append]), said)
@@ -265,6 +296,7 @@ SCENARIOS: dict[str, Scenario] = {
     "transport shows the request": _leaky_transport,
     "store shows the record": _leaky_store,
     "observer shows everything": _bad_observer,
+    "misused": _misused,
     "closed in flight": _closed_in_flight,
     "a task dies unobserved": _task_dies_unobserved,
 }

@@ -112,7 +112,7 @@ class Endpoint:
         return read_device_code(answer, request, now=self._clock.time())
 
     async def _post(self, request: Request) -> Answer | ZoomAuthError:
-        failure: ZoomAuthError = _too_late(self._attempt_timeout, self._base_url)
+        failure: ZoomAuthError | None = None
         with anyio.move_on_after(self._attempt_timeout):  # a transport of somebody else may ignore its timeout
             try:
                 return await self._transport.send(
@@ -124,7 +124,7 @@ class Endpoint:
                 failure = TokenUnavailableError(
                     f"no answer from {_named(self._base_url)}: {type(foreign).__name__}", in_doubt=True
                 )
-        return failure
+        return failure or _too_late(self._attempt_timeout, self._base_url)
 
 
 class AiohttpTransport:
@@ -144,6 +144,7 @@ class AiohttpTransport:
         if ssl_context is not None and not (
             ssl_context.verify_mode is ssl.CERT_REQUIRED and ssl_context.check_hostname
         ):
+            del proxy  # it may have a password
             raise ConfigurationError("ssl_context must verify certificates and host names: there is no way around it")
         self._proxy = proxy
         self._ssl_context = ssl_context
@@ -166,14 +167,13 @@ class AiohttpTransport:
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         """Send one POST; see `Transport`."""
         session = self._opened()
+        failure: ZoomAuthError | None = None
         if session is None:
-            failure: ZoomAuthError = ConfigurationError(
-                "the transport is not open: enter it (async with), or give it to a manager"
-            )
+            failure = ConfigurationError("the transport is not open: enter it (async with), or give it to a manager")
         else:
-            failure = _too_late(timeout, url)
             # Not aiohttp's limit on the total: it throws away what has arrived while a process was stopped beyond it,
             # and that may be the only live refresh token. A scope of anyio leaves what can go on.
+            # Half of it to connect: a host that cannot be reached is told as such, with nothing in doubt.
             limits = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 2)
             with anyio.move_on_after(timeout):
                 try:
@@ -185,7 +185,7 @@ class AiohttpTransport:
                 except (aiohttp.ClientError, OSError, ValueError) as foreign:
                     failure = _translated(foreign, url)
         del headers, body
-        raise failure
+        raise failure or _too_late(timeout, url)
 
     async def _answer(self, sending: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Answer:
         async with sending as response:

@@ -2,7 +2,7 @@
 
 An observer is a plain callable. It is called on the event loop, in order, after the fact, holding no lock; it must not
 block. What it raises is logged once for each observer, and disturbs nobody. Times are seconds; `took` counts from the
-first look into the store.
+first look into the store. `key` says whose token it is about; "pool": a whole `TokenPool`.
 """
 
 import inspect
@@ -178,8 +178,10 @@ Event = (
     | SchedulerRestarted
     | StoreNotDurable
 )
+"""Whatever an observer may be told."""
 
 Observer = Callable[[Event], None]
+"""A plain callable, not a coroutine function."""
 
 
 class Announcer:

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer, UserOAuth
+from zoom_async_auth.oauth.framed import framed
 
 _LONGEST_KEY = 200
 
@@ -25,8 +26,7 @@ def namespace_of(credentials: Credentials, base_url: str) -> str:
             parts = ["user", base_url, credentials.client_id, ""]
         case _:
             assert_never(credentials)
-    # With lengths, so that no two lists give the same bytes.
-    return sha256("".join(f"{len(part.encode())}:{part}" for part in parts).encode()).hexdigest()[:32]
+    return sha256(framed(parts)).hexdigest()[:32]
 
 
 def credentials_from(environ: Mapping[str, str]) -> Credentials | ConfigurationError:

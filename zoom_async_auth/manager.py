@@ -18,20 +18,18 @@ from zoom_async_auth import events
 from zoom_async_auth.bearer import BearerMiddleware, may_carry_bearer, origin_of
 from zoom_async_auth.clock import Clock
 from zoom_async_auth.endpoint import Transport
-from zoom_async_auth.errors import (
-    ConfigurationError,
-)
+from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.identity import credentials_from, require_key
-from zoom_async_auth.oauth.credentials import Credentials
+from zoom_async_auth.oauth.credentials import Credentials, misfit_of
 from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.origin import ZOOM
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.device import Show
-from zoom_async_auth.renewal.engine import Engine, OnUncommitted, misfit_of
+from zoom_async_auth.renewal.engine import Engine, OnUncommitted
 from zoom_async_auth.renewal.health import Health
 from zoom_async_auth.renewal.policy import RenewalPolicy
 from zoom_async_auth.stores.base import Store
 
-ZOOM = "https://zoom.us"
 _API_OF = {ZOOM: "https://api.zoom.us", "https://zoomgov.com": "https://api.zoomgov.com"}
 
 
@@ -102,10 +100,11 @@ class TokenManager:
         """
         environ = os.environ if environ is None else environ  # a default would be shown by help(), secrets and all
         credentials = credentials_from(environ)
-        if isinstance(credentials, ConfigurationError):
-            raise credentials
         if base_url := environ.get("ZOOM_BASE_URL"):
             options.setdefault("base_url", base_url)
+        del environ  # a traceback shows what a frame holds
+        if isinstance(credentials, ConfigurationError):
+            raise credentials
         return cls(credentials, **options)
 
     # Life: new, open, closed.
@@ -118,8 +117,6 @@ class TokenManager:
             ConfigurationError: A person's refresh token would be lost in this store.
         """
         await self._engine.start()
-        if self._engine.is_person and not self._engine.store.durable:
-            self._engine.announce(events.StoreNotDurable(key=self._key))
         self._slot.board()
 
     async def aclose(self) -> None:
@@ -164,6 +161,8 @@ class TokenManager:
         Raises:
             TokenUnavailableError: A new token lives shorter than that.
             ZoomAuthError: As for `bearer()`.
+
+        Cancellation: disturbs nobody; a renewal goes on.
         """
         return await self._engine.token(self._slot, valid_for=valid_for)
 
@@ -174,6 +173,7 @@ class TokenManager:
     async def renew(self) -> Token:
         """Get a new token now, though the held one is good; joins a renewal that is in progress.
 
+        If the store has one that this process does not hold yet, it is that one, and nothing is sent.
         Ignores the pause that earlier failures left, and tries a grant that is noted as dead once more. Respects
         `min_interval` and what Zoom asked for by `Retry-After`.
 
@@ -189,8 +189,15 @@ class TokenManager:
 
         Returns:
             Whether it was the current one. If it was not, somebody has renewed already, and nothing happens.
+
+        Raises:
+            MisuseError, ManagerClosedError: It is not open, or belongs to another loop or process.
         """
-        return self._engine.invalidate(self._slot, token)
+        outcome = self._engine.invalidate(self._slot, token)
+        del token
+        if isinstance(outcome, ZoomAuthError):
+            raise outcome
+        return outcome
 
     async def authorize(self, grant: Grant | StoredToken) -> Token:
         """Start from a person's authorization, or go on with tokens that another program got.
@@ -224,7 +231,8 @@ class TokenManager:
         """Have Zoom kill the token, then forget it.
 
         Raises:
-            ZoomAuthError: Zoom or the store failed; all stays as it was, and it may be tried again.
+            ZoomAuthError: Zoom or the store failed. Nothing is forgotten here, and it may be tried again; if it was the
+                store, Zoom may have killed the token already.
 
         Cancellation: the revocation goes on.
         """

@@ -26,19 +26,20 @@ from zoom_async_auth.clock import Clock
 from zoom_async_auth.endpoint import Transport
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.identity import require_key
-from zoom_async_auth.oauth.credentials import Credentials
+from zoom_async_auth.oauth.credentials import Credentials, misfit_of
 from zoom_async_auth.oauth.grants import Grant
+from zoom_async_auth.oauth.origin import ZOOM
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.device import Show
-from zoom_async_auth.renewal.engine import Engine, OnUncommitted, misfit_of
+from zoom_async_auth.renewal.engine import Engine, OnUncommitted
 from zoom_async_auth.renewal.health import Health
 from zoom_async_auth.renewal.policy import STORE_POLL, RenewalPolicy
 from zoom_async_auth.renewal.slot import Slot
 from zoom_async_auth.renewal.sweep import Sweep
 from zoom_async_auth.stores.base import Claimable, Store, can_claim
 
-ZOOM = "https://zoom.us"
 _NAME = "pool"
+"""The key in events about the whole of it."""
 _MOST_DEAD = 1000
 """How many dead identities are named; the others are only counted."""
 _IMPORTS_AT_ONCE = 20
@@ -55,8 +56,8 @@ class PoolHealth:
         waiting: How many renewals wait for their turn.
         rate: How many renewals a second may start now.
         suspended: Whether so many refresh tokens were refused that none of the refusals is believed.
-        dead: How many authorizations were found dead, and not renewed since.
-        dead_keys: Whose, the latest a thousand of them, with the cause.
+        dead: How many authorizations were found dead by this process, and neither renewed nor forgotten since.
+        dead_keys: Whose, with the cause; the latest a thousand of them, the latest first.
         last_error: Why the whole app is held back; None if it is not.
     """
 
@@ -114,14 +115,13 @@ class TokenPool:
         if (misfit := misfit_of(credentials)) is not None:
             del credentials
             raise misfit
-        if not all(value > 0 for value in (rate, capacity, idle_after, keep_alive or keep_alive is None)):
+        if not (rate > 0 and capacity > 0 and idle_after > 0 and (keep_alive is None or keep_alive > 0)):
             raise ConfigurationError("rate, capacity, idle_after and keep_alive must be more than 0")
         self._capacity = capacity
         self._crowded_at = capacity
         self._rate = rate
         self._idle_after = idle_after
-        self._dead: dict[str, str] = {}
-        self._deaths = 0
+        self._dead: dict[str, str] = {}  # and why; the latest comes last
         self._engine = Engine(
             "TokenPool",
             _NAME,
@@ -130,7 +130,7 @@ class TokenPool:
             policy=policy,
             base_url=base_url,
             transport=transport,
-            observers=(self._note, *observers),
+            observers=(*observers, self._note),
             on_uncommitted=on_uncommitted,
             clock=clock,
             random=random,
@@ -152,8 +152,6 @@ class TokenPool:
             ConfigurationError: A person's refresh token would be lost in this store.
         """
         await self._engine.start()
-        if not self._engine.store.durable and self._engine.is_person:
-            self._engine.announce(events.StoreNotDurable(key=_NAME))
         if self._sweep is not None:
             self._sweep.begin(self._luck())
 
@@ -205,8 +203,17 @@ class TokenPool:
         return await self._engine.renew(self._slot(key))
 
     def invalidate(self, key: str, token: str | Token, /) -> bool:
-        """Stop handing out `token`, because Zoom's API rejected it; tell whether it was the current one of `key`."""
-        return self._engine.invalidate(self._slots.get(require_key(key)), token)
+        """Stop handing out `token`, because Zoom's API rejected it; tell whether it was the current one of `key`.
+
+        Raises:
+            MisuseError, ManagerClosedError: The pool is not open, or belongs to another loop or process.
+            ConfigurationError: A key that cannot be one.
+        """
+        outcome = self._invalidate(key, token)
+        del token
+        if isinstance(outcome, ZoomAuthError):
+            raise outcome
+        return outcome
 
     async def authorize(self, key: str, grant: Grant | StoredToken) -> Token:
         """Start from a person's authorization, or go on with tokens of another program; see `TokenManager.authorize`.
@@ -229,7 +236,9 @@ class TokenPool:
         Raises:
             StoreError: It is not known to be forgotten.
         """
-        await self._engine.forget(self._slot(key))
+        slot = self._slot(key)
+        await self._engine.forget(slot)
+        self._dead.pop(slot.key, None)
 
     @overload
     def health(self) -> PoolHealth: ...
@@ -249,8 +258,8 @@ class TokenPool:
             waiting=gate.waiting,
             rate=gate.rate,
             suspended=self._engine.client.breaker.open,
-            dead=self._deaths,
-            dead_keys=dict(self._dead),
+            dead=len(self._dead),
+            dead_keys=dict(itertools.islice(reversed(self._dead.items()), _MOST_DEAD)),
             last_error=pause.reason.copy() if held_back and pause.reason is not None else None,
         )
 
@@ -261,6 +270,9 @@ class TokenPool:
 
         Raises:
             StoreError: The store failed; what was imported before stays.
+            TokenUnavailableError: Another process is about to store one of them; try again after `retry_after`.
+            ConfigurationError: A key that cannot be one.
+            ManagerClosedError: The pool was closed meanwhile.
 
         Cancellation: what was under way is imported, the rest is not.
         """
@@ -276,10 +288,21 @@ class TokenPool:
         return imported
 
     def manager(self, key: str) -> "PooledIdentity":
-        """Return what an adapter takes: one identity of the pool."""
+        """Return what an adapter takes: one identity of the pool.
+
+        Raises:
+            ConfigurationError: A key that cannot be one.
+        """
         return PooledIdentity(self, require_key(key))
 
     # What the above is made of.
+
+    def _invalidate(self, key: str, token: str | Token) -> bool | ZoomAuthError:
+        try:
+            slot = self._slots.get(require_key(key))
+        except ConfigurationError as known:
+            return known.copy()  # the frame that raises it must not hold the token
+        return self._engine.invalidate(slot, token)
 
     def _known(self, key: str) -> Slot:
         """Return the slot of a key, if need be one that is not kept."""
@@ -313,7 +336,7 @@ class TokenPool:
             holder=engine.holder,
             age=age,
             lease=engine.policy.lease,
-            batch=max(1, min(_LARGEST_BATCH, int(self._rate * engine.policy.lease / 2))),
+            batch=max(1, int(min(_LARGEST_BATCH, self._rate * engine.policy.lease / 2))),
             now=engine.now,
             plan=engine.scheduler.plan,
             spawn=engine.crew.spawn,
@@ -355,18 +378,19 @@ class TokenPool:
     def _note(self, event: events.Event) -> None:
         match event:
             case events.GrantDied():
-                self._deaths += event.key not in self._dead
                 self._dead[event.key] = event.error.error or "invalid_grant"
-                if len(self._dead) > _MOST_DEAD:
-                    del self._dead[next(iter(self._dead))]
             case events.Authorized() | events.TokenRevoked() | events.TokenRenewed() | events.TokenAdopted():
-                self._deaths -= self._dead.pop(event.key, None) is not None
+                self._dead.pop(event.key, None)
             case _:
                 pass
 
 
 class PooledIdentity:
-    """One identity of a pool: a `BearerSource`, with the reading verbs of a `TokenManager`."""
+    """One identity of a pool: a `BearerSource`, and what else programs do with a token; see `TokenPool`.
+
+    Attributes:
+        key: Whose.
+    """
 
     __slots__ = ("_pool", "key")
 
@@ -392,7 +416,12 @@ class PooledIdentity:
 
     def invalidate(self, token: str | Token, /) -> bool:
         """Stop handing out `token`; see `TokenPool.invalidate`."""
-        return self._pool.invalidate(self.key, token)
+        try:
+            return self._pool.invalidate(self.key, token)
+        except ZoomAuthError as known:
+            failure = known.copy()
+        del token
+        raise failure
 
     def health(self) -> Health:
         """Return how the identity is; see `TokenPool.health`."""

@@ -1,11 +1,11 @@
 """Interleavings and inputs that broke a promise once: each test names which, and how."""
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from tests.engine.world import QUIET, FaultyStore, World
+from tests.engine.world import QUIET, FaultyStore, World, turns
 from zoom_async_auth import (
     AuthorizationCodeGrant,
     AuthorizationRequiredError,
@@ -15,6 +15,7 @@ from zoom_async_auth import (
     RenewalPolicy,
     StoredToken,
     TokenManager,
+    TokenPool,
     TokenUnavailableError,
 )
 from zoom_async_auth.events import GrantDied
@@ -352,3 +353,118 @@ async def test_health_tells_dead_from_unauthorized_and_plans_nothing_once_closed
     assert manager.health().state == "dead"
     await manager.aclose()
     assert manager.health().next_attempt is None
+
+
+async def test_what_the_store_said_before_an_authorization_does_not_replace_it(world: World) -> None:
+    """Interleaving: a pool asks for the stored token, its answer is late, the person authorizes anew meanwhile."""
+    store = FaultyStore(world.store())
+    earlier = await _opened(world, store=store)
+    old = await earlier.bearer()
+    await earlier.aclose()
+    async with TokenPool(
+        world.zoom.user_app,
+        store=store,
+        keep_alive=None,
+        base_url=world.zoom.url,
+        transport=world.wire,
+        clock=world.clock,
+    ) as pool:
+        store.late = {"peek": 3.0}
+        reading = asyncio.create_task(pool.bearer("default"))
+        await turns()
+        store.late = {}
+        new = await pool.authorize("default", world.consent())
+        assert await reading == await pool.bearer("default") == new.access_token != old
+
+
+async def test_what_the_store_said_before_a_revocation_is_not_served_after_it(world: World) -> None:
+    """Interleaving: the first look of a manager is late, and the token is revoked meanwhile."""
+    store = FaultyStore(world.store())
+    earlier = await _opened(world, store=store)
+    await earlier.aclose()
+    store.late = {"peek": 3.0}
+    async with world.personal(store=store) as manager:
+        await turns()
+        store.late = {}
+        await manager.revoke()
+        await asyncio.sleep(5.0)
+        assert manager.health().state == "unauthorized"
+        with pytest.raises(AuthorizationRequiredError):
+            await manager.bearer()
+
+
+async def test_nobody_is_told_that_there_is_no_authorization_once_there_is(world: World) -> None:
+    """Interleaving: the store says that there is none, late; the code comes meanwhile."""
+    store = FaultyStore(world.store())
+    store.late = {"peek": 3.0}
+    async with world.personal(store=store) as manager:
+        reading = asyncio.create_task(manager.bearer())
+        await turns()
+        store.late = {}
+        token = await manager.authorize(world.consent())
+        requests = world.zoom.token_requests
+        assert await reading == token.access_token
+        assert manager.health().last_error is None
+        await asyncio.sleep(120.0)
+        assert world.zoom.token_requests == requests
+
+
+async def test_a_renewal_that_somebody_asks_for_is_tried_though_another_attempt_has_begun(world: World) -> None:
+    """Interleaving: `bearer()` looks at a grant that is noted as dead, then `renew()` wants it tried once more."""
+    store = FaultyStore(world.store())
+    manager = await _opened(world, store=store)
+    world.wire.instead.append(Answer(status=400, headers={}, body=b'{"error":"invalid_grant"}'))
+    with pytest.raises(AuthorizationRequiredError):
+        await manager.renew()
+    world.clock.advance(3700.0)
+    store.late = {"peek": 0.5}
+    caller = asyncio.create_task(manager.bearer())
+    await asyncio.sleep(0.2)
+    token = await manager.renew()
+    assert await caller == token.access_token
+    assert world.is_good(token.access_token)
+    await manager.aclose()
+
+
+async def test_a_trouble_of_yesterday_is_no_excuse_of_today(world: World) -> None:
+    """A 429 is over, and an hour later the endpoint hangs: that is another matter."""
+    async with world.manager(policy=RenewalPolicy(timeout=5.0)) as manager:
+        await manager.bearer()
+        world.zoom.faults.add("account_credentials#1:retry-after=20")
+        with pytest.raises(TokenUnavailableError, match="fewer requests"):
+            await manager.renew()
+        await asyncio.sleep(30.0)
+        await manager.renew()
+        await asyncio.sleep(600.0)
+        world.wire.held_before = asyncio.Event()
+        manager.invalidate(await manager.bearer())
+        with pytest.raises(TokenUnavailableError, match="no token within 5 s") as caught:
+            await manager.bearer()
+        assert caught.value.status is None
+        world.wire.held_before.set()
+
+
+async def test_a_token_that_was_imported_in_its_last_minute_is_renewed_for_who_needs_longer(world: World) -> None:
+    """What is left of an imported token says nothing of how long tokens live."""
+    manager = await _opened(world)
+    held = await manager.token()
+    await manager.aclose()
+    async with world.personal() as other:
+        end = world.clock.time() + 60.0
+        await other.authorize(
+            StoredToken(access_token=held.access_token, refresh_token=held.refresh_token, expires_at=end)
+        )
+        assert (await other.token(valid_for=300.0)).expires_in == 3600.0
+
+
+async def test_a_manager_whose_store_does_not_open_is_closed(world: World) -> None:
+    class Broken(FaultyStore):
+        async def __aenter__(self) -> Self:
+            raise OSError("no such folder")
+
+    manager = world.manager(store=Broken(world.store()))
+    with pytest.raises(OSError, match="no such folder"):
+        await manager.start()
+    with pytest.raises(ManagerClosedError):
+        await manager.bearer()
+    await manager.aclose()

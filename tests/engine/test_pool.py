@@ -21,7 +21,7 @@ from zoom_async_auth import (
     TokenUnavailableError,
 )
 from zoom_async_auth.bearer import BearerSource
-from zoom_async_auth.events import GrantDied, RenewalFailed, TokenAdopted, TokenRenewed
+from zoom_async_auth.events import Authorized, GrantDied, RenewalFailed, TokenAdopted, TokenRenewed
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.renewal.slot import Slot
@@ -311,6 +311,28 @@ async def test_a_dead_grant_is_latched_counted_listed_and_revived(world: World, 
     assert world.zoom.model.user_of(await pool.bearer("bob")) == "bob"
 
 
+async def test_who_is_forgotten_is_no_longer_among_the_dead(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    world.wire.instead.append(REFUSED)
+    with pytest.raises(AuthorizationRequiredError):
+        await pool.renew("alice")
+    await turns()
+    assert pool.health().dead_keys == {"alice": "invalid_grant"}
+    await pool.forget("alice")
+    assert (pool.health().dead, pool.health().dead_keys) == (0, {})
+
+
+async def test_all_of_the_dead_are_counted_and_the_latest_thousand_named(pool: TokenPool) -> None:
+    gone = AuthorizationRequiredError("gone", error="invalid_grant")
+    for number in range(1500):
+        pool._note(GrantDied(key=f"user-{number}", error=gone, answer_was_lost=False))
+    assert pool.health().dead == 1500
+    assert list(pool.health().dead_keys) == [f"user-{number}" for number in range(1499, 499, -1)]
+    for number in range(1500):
+        pool._note(Authorized(key=f"user-{number}", generation=2))
+    assert pool.health().dead == 0
+
+
 async def test_a_burst_of_refusals_gives_up_few_and_the_rest_goes_on(world: World, pool: TokenPool) -> None:
     """Zoom, or a proxy, refuses everybody for a while: the chains are alive, and must not be declared dead."""
     users = [f"user-{number}" for number in range(100)]
@@ -529,6 +551,43 @@ async def test_what_ends_an_import_is_raised_as_it_is(world: World, store: Store
             await work
 
 
+@pytest.mark.parametrize("end", ["closed", "killed"])
+async def test_an_import_that_was_broken_off_at_any_moment_can_be_done_again(world: World, end: str) -> None:
+    """Interleaving: the lease is taken, nothing is stored. What is closed ends its commits, what is killed cannot."""
+    inner = world.store()
+    store = FaultyStore(inner)
+    store.slow = {"commit": 3.0}
+    token = StoredToken(access_token="access", refresh_token="refresh", expires_at=world.clock.time() + HOUR)
+    pool = pool_of(world, store, keep_alive=None)
+    await pool.start()
+    work = asyncio.create_task(pool.import_tokens([("alice", token)]))
+    await asyncio.sleep(1.0)
+    if end == "killed":
+        for task in pool._engine.crew._tasks:
+            task.cancel()
+        with pytest.raises(ManagerClosedError):
+            await work
+    await pool.aclose()
+    async with pool_of(world, inner) as other:
+        if end == "killed":
+            with pytest.raises(TokenUnavailableError, match="import it again later") as caught:
+                await other.import_tokens([("alice", token)])
+            await asyncio.sleep(caught.value.retry_after or 0.0)
+            assert await other.import_tokens([("alice", token)]) == 1
+        else:
+            assert await work == 1
+            assert await other.import_tokens([("alice", token)]) == 0
+        assert await other.bearer("alice") == "access"
+
+
+async def test_who_asked_too_early_gets_the_token_that_was_imported_then(world: World, pool: TokenPool) -> None:
+    token = StoredToken(access_token="access", refresh_token="refresh", expires_at=world.clock.time() + HOUR)
+    with pytest.raises(AuthorizationRequiredError):
+        await pool.bearer("alice")
+    assert await pool.import_tokens([("alice", token)]) == 1
+    assert await pool.bearer("alice") == "access"
+
+
 async def test_what_is_forgotten_is_gone_and_zoom_is_not_told(world: World, pool: TokenPool) -> None:
     await authorize(pool, world, "alice")
     token = await pool.bearer("alice")
@@ -634,6 +693,21 @@ async def test_nothing_is_claimed_while_zoom_wants_a_pause(world: World, store: 
 async def test_a_value_that_cannot_be_is_refused(world: World, store: Store, options: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match="more than 0"):
         pool_of(world, store, **options)
+
+
+async def test_a_pool_without_a_rate_sends_as_it_likes(world: World, store: Store) -> None:
+    users = [f"user-{number}" for number in range(200)]
+    async with pool_of(world, store, rate=math.inf) as pool:
+        await authorize(pool, world, *users)
+        await asyncio.sleep(2 * HOUR)
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*map(pool.bearer, users))
+        assert asyncio.get_running_loop().time() - began < 1.0
+
+
+async def test_an_observer_that_cannot_be_called_is_told_by_its_place(world: World, store: Store) -> None:
+    with pytest.raises(ConfigurationError, match="observer 0 cannot be called"):
+        pool_of(world, store, observers=[3])
 
 
 async def test_a_pool_is_opened_once_and_says_so(world: World, store: Store) -> None:

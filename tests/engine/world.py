@@ -101,12 +101,13 @@ class Wire:
 
 
 class FaultyStore:
-    """A store with a fault script: what is listed in `down` raises, what is in `slow` takes that many seconds longer.
+    """A store with a fault script: operations fail, begin late, or are done and answer late.
 
     Attributes:
         down: Names of operations that fail before they do anything.
         silent: Names of operations that are done, and then fail: the answer is lost.
-        slow: Seconds by name of operation.
+        slow: Seconds by name of operation; so long it takes to begin.
+        late: The same, for the way back: what it answers may be history.
         calls: Names of operations, in order.
     """
 
@@ -116,6 +117,7 @@ class FaultyStore:
         self.down: set[str] = set()
         self.silent: set[str] = set()
         self.slow: dict[str, float] = {}
+        self.late: dict[str, float] = {}
         self.calls: list[str] = []
         self.users = 0
 
@@ -161,6 +163,8 @@ class FaultyStore:
         if name in self.down:
             raise ConnectionError("the database at secret-host is down")
         result = await work()
+        if name in self.late:
+            await asyncio.sleep(self.late[name])
         if name in self.silent:
             raise ConnectionError("the database at secret-host hung up")
         return result

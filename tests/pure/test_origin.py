@@ -9,6 +9,8 @@ from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.origin import require_base_url, safe_origin
 
 STARTS = ["https://zoom.us", "https://", "http://localhost", "HTTP://127.0.0.1", "https://[::1]", ""]
+LONGEST = ".".join(["a" * 63] * 3 + ["a" * 59])
+"""With two more characters the longest host."""
 PIECES = [*"/?#@\\.: \t\n0A", "https://", "evil.com", "zoom.us", "443", "80", "65536", "%2e"]
 
 
@@ -31,7 +33,7 @@ PIECES = [*"/?#@\\.: \t\n0A", "https://", "evil.com", "zoom.us", "443", "80", "6
         ("http://LOCALHOST:80", "http://localhost"),
         ("http://127.0.0.1:443", "http://127.0.0.1:443"),
         ("http://[::1]:1", "http://[::1]:1"),
-        pytest.param("https://" + "a" * 253, "https://" + "a" * 253, id="longest host"),
+        pytest.param(f"https://{LONGEST}.a", f"https://{LONGEST}.a", id="longest host"),
     ],
 )
 def test_the_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
@@ -91,7 +93,9 @@ def test_a_secret_goes_in_clear_text_to_this_very_host_only(url: str) -> None:
         "https://zoom_us",
         "https://[::1",
         "https://[zoom.us]",
-        pytest.param("https://" + "a" * 254, id="host too long"),
+        "https://zoom..us",
+        pytest.param(f"https://{LONGEST}.ab", id="host too long"),
+        pytest.param("https://" + "a" * 64, id="label too long"),
     ],
 )
 def test_a_url_that_can_be_read_in_two_ways_is_refused(url: str) -> None:

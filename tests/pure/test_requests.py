@@ -96,7 +96,6 @@ def test_a_revocation_names_the_token() -> None:
     assert request.headers == {**FORM, "Authorization": f"Basic {BASIC}"}
     assert request.body == b"token=an-access%2Btoken"
     assert request.personal
-    assert not request.spends
 
 
 @pytest.mark.parametrize(
@@ -112,26 +111,21 @@ def test_a_device_asks_with_its_client_id_in_the_form(credentials: UserOAuth, he
     assert request.headers == headers
     assert request.body == b"client_id=an-id"
     assert not request.personal
-    assert not request.spends
 
 
 @pytest.mark.parametrize(
-    ("credentials", "grant", "personal", "spends"),
+    ("credentials", "grant", "personal"),
     [
-        pytest.param(APP, OWN, False, False, id="account"),
-        pytest.param(BOT, BOTS, False, False, id="client"),
-        pytest.param(PERSONS, CODE, True, True, id="code"),
-        pytest.param(PERSONS, REFRESH, True, True, id="refresh"),
-        pytest.param(PERSONS, DEVICE, True, False, id="device"),
+        pytest.param(APP, OWN, False, id="account"),
+        pytest.param(BOT, BOTS, False, id="client"),
+        pytest.param(PERSONS, CODE, True, id="code"),
+        pytest.param(PERSONS, REFRESH, True, id="refresh"),
+        pytest.param(PERSONS, DEVICE, True, id="device"),
     ],
 )
-def test_a_request_says_what_is_at_stake(
-    credentials: Credentials, grant: Grant, *, personal: bool, spends: bool
-) -> None:
-    """A refused consent needs the person again; what is of one use must not be sent twice without thought (F28)."""
-    request = token_request(credentials, grant)
-
-    assert (request.personal, request.spends) == (personal, spends)
+def test_a_request_says_what_is_at_stake(credentials: Credentials, grant: Grant, *, personal: bool) -> None:
+    """A refused consent needs the person again."""
+    assert token_request(credentials, grant).personal is personal
 
 
 def test_revoking_an_apps_own_token_asks_nobody() -> None:

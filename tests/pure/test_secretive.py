@@ -47,7 +47,13 @@ VALUES: list[object] = [
     ),
     token_request(APP, GRANT),
     Answer(status=200, headers={"X-Echo": CANARY}, body=CANARY.encode()),
-    DeviceCode(device_code=CANARY, user_code="ABCD", verification_uri="https://zoom.us/oauth_device"),
+    DeviceCode(
+        device_code=CANARY,
+        user_code="ABCD",
+        verification_uri="https://zoom.us/oauth_device",
+        expires_in=900.0,
+        interval=5.0,
+    ),
     Record(generation=1, token=TOKEN, issued_at=0.0, expires_at=3599.0),
     Held(token=TOKEN, generation=1, arrived_at=0.0, stale_at=0.0, withheld_at=0.0, expires_at=0.0),
     Serving(CANARY, 0.0),  # the last one: the only one that takes positional arguments

@@ -177,7 +177,7 @@ class Host:
         kept = (
             (held is not None and held.refresh_token == token)
             or any(known.pending is not None and known.pending.token.refresh_token == token for known in slots)
-            or any(known.writer is not None for known in slots)
+            or any(process.manager._engine._means.writers for process in self.processes)
             or any(intent.generation == self.generation() for intent in row.intents)
         )
         reported = held is None or (row.record is not None and row.record.cause is not None)
@@ -341,7 +341,7 @@ class Process:
         tasks: list[asyncio.Task[Any]] = [*self.callers, *self.manager._engine.crew._tasks]
         if self.manager._engine._supervisor is not None:
             tasks.append(self.manager._engine._supervisor)
-        if self.manager._slot.writer is not None:
+        if self.manager._engine._means.writers:
             self.host.note_loss(self.host.chain(), authorizing=False)
         for task in tasks:
             task.cancel()

@@ -21,8 +21,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError, ZoomAuthError
 from zoom_async_auth.oauth.credentials import UserOAuth
+from zoom_async_auth.oauth.framed import framed
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
-from zoom_async_auth.oauth.origin import require_base_url, safe_origin
+from zoom_async_auth.oauth.origin import ZOOM, require_base_url, safe_origin
 from zoom_async_auth.oauth.redact import presentable
 from zoom_async_auth.oauth.secretive import require_text, secretive
 
@@ -54,7 +55,7 @@ class AuthorizationRequest:
 
 
 def authorization_request(
-    credentials: UserOAuth, *, redirect_uri: str, randomness: bytes, base_url: str = "https://zoom.us"
+    credentials: UserOAuth, *, redirect_uri: str, randomness: bytes, base_url: str = ZOOM
 ) -> AuthorizationRequest:
     """Return a new attempt to get a person's consent.
 
@@ -96,8 +97,7 @@ def derived_randomness(secret: bytes, parts: Iterable[str]) -> bytes:
         secret: 32 bytes or more that nobody else has.
         parts: All that the request is bound to, with a nonce among it; in order.
     """
-    # With lengths, so that no two lists give the same bytes.
-    message = "".join(f"{len(part.encode())}:{part}" for part in parts).encode()
+    message = framed(parts)
     return b"".join(hmac.digest(secret, label + message, "sha256") for label in (b"state:", b"code_verifier:"))
 
 

@@ -3,11 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from zoom_async_auth.oauth.grants import (
-    AccountCredentialsGrant,
-    AppGrant,
-    ClientCredentialsGrant,
-)
+from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.oauth.grants import AccountCredentialsGrant, AppGrant, ClientCredentialsGrant
 from zoom_async_auth.oauth.secretive import require_text, secretive
 
 
@@ -82,6 +79,15 @@ class UserOAuth:
 
 
 Credentials = ServerToServer | ClientCredentials | UserOAuth
+"""What a manager or a pool is made with."""
+
+
+def misfit_of(credentials: object) -> ConfigurationError | None:
+    """Return what is wrong with credentials of another type. To be raised where they are no longer a local variable."""
+    if isinstance(credentials, Credentials):
+        return None
+    kind = type(credentials).__name__
+    return ConfigurationError(f"credentials must be ServerToServer, ClientCredentials or UserOAuth, not {kind}")
 
 
 def own_grant(credentials: Credentials) -> AppGrant | None:

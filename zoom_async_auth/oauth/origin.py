@@ -4,6 +4,9 @@ import re
 
 from zoom_async_auth.errors import ConfigurationError
 
+ZOOM = "https://zoom.us"
+"""Where Zoom's OAuth is, unless somebody says otherwise."""
+
 # An allow-list of characters: user info, backslashes, blanks and controls, on which parsers disagree, match nothing.
 _URL = re.compile(
     r"(?P<scheme>https?)://"
@@ -15,6 +18,7 @@ _URL = re.compile(
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LAST_PORT = 65535
+_LONGEST_LABEL = 63  # RFC 1035, section 2.3.4: name servers are not asked for longer ones, resolvers raise
 
 
 def safe_origin(url: str) -> str | None:
@@ -23,6 +27,8 @@ def safe_origin(url: str) -> str | None:
     if match is None:
         return None
     scheme, host = match["scheme"].lower(), match["host"].lower()
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in host.split(".")):
+        return None
     port = int(match["port"] or _DEFAULT_PORTS[scheme])
     if port > _LAST_PORT or (scheme == "http" and host not in _LOOPBACK):
         return None

@@ -29,7 +29,6 @@ class Request:
         body: The urlencoded form.
         secrets: Every value in it that must never be shown, base64 of Basic included.
         personal: Whether a person's consent is at stake: if it is refused, that person has to be asked again.
-        spends: Whether something of one use is sent, a code or a refresh token.
     """
 
     path: str
@@ -37,7 +36,6 @@ class Request:
     body: bytes = field(repr=False)
     secrets: frozenset[str] = field(repr=False)
     personal: bool
-    spends: bool
 
 
 def token_request(credentials: Credentials, grant: Grant) -> Request:
@@ -47,7 +45,6 @@ def token_request(credentials: Credentials, grant: Grant) -> Request:
         credentials,
         grant.form(),
         personal=isinstance(grant, AuthorizationCodeGrant | RefreshTokenGrant | DeviceCodeGrant),
-        spends=isinstance(grant, AuthorizationCodeGrant | RefreshTokenGrant),
     )
 
 
@@ -62,9 +59,7 @@ def device_request(credentials: UserOAuth) -> Request:
     return _post("/oauth/devicecode", credentials, {"client_id": credentials.client_id})
 
 
-def _post(
-    path: str, credentials: Credentials, form: Mapping[str, str], *, personal: bool = False, spends: bool = False
-) -> Request:
+def _post(path: str, credentials: Credentials, form: Mapping[str, str], *, personal: bool = False) -> Request:
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     secrets = {credentials.client_id, *(value for name, value in form.items() if name not in _OPEN_FIELDS)}
     if isinstance(credentials, ServerToServer):
@@ -82,5 +77,4 @@ def _post(
         body=urlencode(form).encode(),
         secrets=frozenset(secrets),
         personal=personal,
-        spends=spends,
     )

@@ -75,8 +75,8 @@ class DeviceCode:
     user_code: str
     verification_uri: str
     verification_uri_complete: str | None = None
-    expires_in: float = 900.0
-    interval: float = 5.0
+    expires_in: float
+    interval: float
 
 
 def read_token(answer: Answer, request: Request, *, now: float) -> Token | ZoomAuthError:
@@ -98,11 +98,12 @@ def read_token(answer: Answer, request: Request, *, now: float) -> Token | ZoomA
             ("access_token", is_access_token(payload.get("access_token"))),
             ("refresh_token", refresh_token is None or is_refresh_token(refresh_token)),
             ("token_type", _is_bearer(payload.get("token_type"))),
+            ("expires_in", lifetime is not None),
         )
         if not good
     ]
     if lifetime is None or bad:
-        return _unusable(answer, request, [*bad, *([] if lifetime else ["expires_in"])], now=now)
+        return _unusable(answer, request, bad, now=now)
     return Token(
         access_token=payload["access_token"],
         refresh_token=refresh_token,
@@ -127,12 +128,13 @@ def read_device_code(answer: Answer, request: Request, *, now: float) -> DeviceC
             ("device_code", is_refresh_token(payload.get("device_code"))),  # of the same characters
             ("user_code", _is_line(payload.get("user_code"))),
             ("verification_uri", _origin(payload.get("verification_uri"))),
+            ("expires_in", lifetime is not None),
+            ("interval", interval is not None),
         )
         if not good
     ]
     if lifetime is None or interval is None or bad:
-        late = [name for name, value in (("expires_in", lifetime), ("interval", interval)) if value is None]
-        return _unusable(answer, request, [*bad, *late], now=now)
+        return _unusable(answer, request, bad, now=now)
     return DeviceCode(
         device_code=payload["device_code"],
         user_code=payload["user_code"],

@@ -1,5 +1,6 @@
 """One client id at Zoom: its endpoints, and the pauses that all its identities have to keep."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,9 +26,10 @@ class Client:
         gate: As above.
         pause: What holds the next request back.
         breaker: Whether refusals are believed.
+        lifetime: How long Zoom's latest token lives, in seconds; infinite as long as that is not known.
     """
 
-    __slots__ = ("_endpoint", "_now", "breaker", "gate", "pause")
+    __slots__ = ("_endpoint", "_now", "breaker", "gate", "lifetime", "pause")
 
     def __init__(self, endpoint: Endpoint, now: Callable[[], float], *, gate: Gate) -> None:
         self._endpoint = endpoint
@@ -35,6 +37,7 @@ class Client:
         self.gate: Gate = gate
         self.breaker: Breaker = Breaker(now)
         self.pause: Pause = Pause()
+        self.lifetime: float = math.inf
 
     async def exchange(self, grant: Grant, *, key: str, forced: bool = False) -> Token | ZoomAuthError:
         """Ask for a token; see `Endpoint.exchange`.
@@ -48,6 +51,8 @@ class Client:
             return error
         answer = await self._endpoint.exchange(grant)
         failure = answer if isinstance(answer, ZoomAuthError) else None
+        if isinstance(answer, Token):
+            self.lifetime = answer.expires_in
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
         self.pause = self.pause.after(failure, now=self._now(), probing=probing)

@@ -26,18 +26,18 @@ from zoom_async_auth.errors import (
     ZoomAuthError,
 )
 from zoom_async_auth.identity import namespace_of
-from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer, UserOAuth, own_grant
+from zoom_async_auth.oauth.credentials import Credentials, UserOAuth, own_grant
 from zoom_async_auth.oauth.grants import Grant, PersonalGrant
 from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.crew import Crew
 from zoom_async_auth.renewal.device import DeviceFlow, Show
-from zoom_async_auth.renewal.exchange import Means
 from zoom_async_auth.renewal.gate import Gate
 from zoom_async_auth.renewal.health import Health, health_of
 from zoom_async_auth.renewal.held import Held
 from zoom_async_auth.renewal.ledger import Ledger
+from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import RenewalPolicy
 from zoom_async_auth.renewal.scheduler import Scheduler
 from zoom_async_auth.renewal.slot import Slot
@@ -50,6 +50,7 @@ _RESCUED_AT_ONCE = 20
 """How many tokens are stored at once while closing: thousands would only time out together."""
 _T = TypeVar("_T")
 OnUncommitted = Callable[[str, Token], None]
+"""Called with the key and the token that could not be stored."""
 
 
 class Engine:
@@ -182,7 +183,11 @@ class Engine:
             self._supervisor.cancel()
             raise
         if self._supervisor.done():
-            self._supervisor.result()
+            failed, self._supervisor = self._supervisor, None
+            self._close()
+            failed.result()
+        if self.is_person and not self.store.durable:
+            self.announce(events.StoreNotDurable(key=self._name))
 
     async def aclose(self) -> None:
         """Close it: let requests on the wire and their commits end. Idempotent; a closer may be cancelled."""
@@ -201,15 +206,18 @@ class Engine:
     async def obtain(self, slot: Slot) -> Held:
         """Return a token that may be handed out."""
         self.require_open()
-        with _in_use(slot):
+        slot.users += 1  # by hand: ten thousand wait here at once, and a context manager for each is a tenth of it
+        try:
             return slot.served() or await slot.obtain()
+        finally:
+            slot.users -= 1
 
     async def token(self, slot: Slot, *, valid_for: float) -> Token:
         """Return a token that is valid for so many seconds more; renew it once if it is not."""
         self.require_open()
         with _in_use(slot):
             held = slot.served() or await slot.obtain()
-            if held.expires_at - self.now() < valid_for <= held.token.expires_in:
+            if held.expires_at - self.now() < valid_for <= self.client.lifetime:
                 held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
             raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
@@ -224,11 +232,13 @@ class Engine:
                 held = await slot.obtain()
             return held.token
 
-    def invalidate(self, slot: Slot | None, token: str | Token) -> bool:
-        """Stop handing out a token that was rejected, if it is the slot's current one; tell whether it was."""
+    def invalidate(self, slot: Slot | None, token: str | Token) -> bool | ZoomAuthError:
+        """Stop handing out a token that was rejected, if it is the slot's current one; tell whether it was.
+
+        An error is returned: every frame up to the caller's holds the token.
+        """
         if (problem := self.problem()) is not None:
-            del token
-            raise problem
+            return problem
         return slot is not None and slot.invalidate(token if isinstance(token, str) else token.access_token)
 
     async def authorize(self, slot: Slot, grant: Grant | StoredToken) -> Token:
@@ -346,8 +356,7 @@ class Engine:
 
     async def _land(self) -> None:
         """Let tasks that are between `begin` and `commit` finish; cancel what waits for anything else."""
-        writers = {slot.writer for slot in self.slots.values()}
-        await self.crew.dismiss(all_but=writers.__contains__, within=self.policy.lease)
+        await self.crew.dismiss(all_but=self._means.writers.__contains__, within=self.policy.lease)
         unstored = iter([slot for slot in self.slots.values() if slot.pending is not None])
         until = self.now() + self.policy.lease
         while some := tuple(itertools.islice(unstored, _RESCUED_AT_ONCE)):
@@ -365,14 +374,6 @@ class Engine:
 
     def _report_crash(self, kind: str) -> None:
         self.announce(events.SchedulerRestarted(key=self._name, kind=kind))
-
-
-def misfit_of(credentials: object) -> ConfigurationError | None:
-    """Return what is wrong with credentials of another type. To be raised where they are no longer a local variable."""
-    if isinstance(credentials, ServerToServer | ClientCredentials | UserOAuth):
-        return None
-    kind = type(credentials).__name__
-    return ConfigurationError(f"credentials must be ServerToServer, ClientCredentials or UserOAuth, not {kind}")
 
 
 @contextmanager

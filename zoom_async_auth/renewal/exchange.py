@@ -16,10 +16,9 @@ Errors are returned, never raised: the frames here hold secrets, and a traceback
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from zoom_async_auth import events
 from zoom_async_auth.errors import (
@@ -31,60 +30,16 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.token import StoredToken, Token
-from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.keeper import ROUNDS, UNSTEADY, Keeper, Pending
 from zoom_async_auth.renewal.ledger import Ledger, Look
-from zoom_async_auth.renewal.policy import RenewalPolicy
-from zoom_async_auth.stores.base import Store
+from zoom_async_auth.renewal.means import Means
 
 _LONGEST_WAIT = 2.0
 """Seconds after which a lease is looked at again: that it was given back may have come before the waiting began."""
 _CAME_LATER = "another authorization, or a revocation, came after this one, and counts"
 _NOTHING_SENT = "the manager was closed before anything was sent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What all identities of one client share.
-
-    Attributes:
-        app_grant: What the app sends for a token in its own name; None: it acts for persons.
-        client: Sends it.
-        store: Where tokens are kept.
-        prefix: What the names of identities begin with there.
-        holder: Names this process there.
-        policy: When to renew, and how long to wait.
-        now: The clock that goes on during a suspend.
-        wall: The wall clock.
-        random: Returns a number in [0, 1).
-        announce: Tells observers.
-        spawn: Starts a task that nobody cancels before the end.
-        plan: Tells the scheduler when something is due.
-        dismiss: Asked when something is due: whether nobody wants that token any more. Then it is not renewed.
-        closing: Set once: nothing new is handed out or sent.
-    """
-
-    app_grant: AppGrant | None
-    client: Client
-    store: Store
-    prefix: str
-    holder: str
-    policy: RenewalPolicy
-    now: Callable[[], float]
-    wall: Callable[[], float]
-    random: Callable[[], float]
-    announce: Callable[[events.Event], None]
-    spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-    plan: Callable[[Any], None]
-    dismiss: Callable[[Any], bool]
-    closing: asyncio.Event
-
-    @property
-    def is_app(self) -> bool:
-        """Whether the app gets tokens in its own name, as many as it likes."""
-        return self.app_grant is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +55,6 @@ class Exchange:
 
     Attributes:
         key: Names the identity in events.
-        writer: The task that is between `begin` and `commit`; closing lets it finish.
         visitors: How many use it now.
     """
 
@@ -116,7 +70,6 @@ class Exchange:
         "_since",
         "key",
         "visitors",
-        "writer",
     )
 
     def __init__(self, means: Means, *, key: str) -> None:
@@ -132,7 +85,6 @@ class Exchange:
         self._outranked_until = -math.inf  # until then our lease may be one that we took over in vain
         self.key: str = key
         self._since = -math.inf  # when the renewal that is under way began
-        self.writer: asyncio.Task[Any] | None = None
         self.visitors: int = 0
 
     @property
@@ -225,7 +177,7 @@ class Exchange:
             return await self._keep_authorized(seen, token, sent_at)
 
     async def revoke(self, ours: Held | None) -> ZoomAuthError | None:
-        """Have Zoom kill what is stored and what we have, then forget it. On failure all stays as it was."""
+        """Have Zoom kill what is stored and what we have, then forget it. After a failure it may be tried again."""
         async with self._writing():
             if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
@@ -241,7 +193,8 @@ class Exchange:
                 if isinstance(stored, StoreError):
                     return stored
                 if stored:
-                    self._keeper.pending, self._refused, self._doubtful = None, None, None
+                    self._keeper.pending = None
+                    self._forget_trouble()
                     self._announce(events.TokenRevoked(key=self.key))
                     return None
             return UNSTEADY.copy()  # each time a renewal came in between, and its token has to die as well
@@ -251,7 +204,8 @@ class Exchange:
         async with self._writing():
             failure = await self._ledger.forget()
             if failure is None:
-                self._keeper.pending, self._refused, self._doubtful = None, None, None
+                self._keeper.pending = None
+                self._forget_trouble()
             return failure
 
     async def take_over(self, stored: StoredToken) -> bool | ZoomAuthError:
@@ -262,6 +216,11 @@ class Exchange:
             seen = await self._ledger.begin(0)
             if isinstance(seen, StoreError):
                 return seen
+            if not seen.begun and seen.reading.generation == 0:  # nothing is there, but somebody has the lease
+                return TokenUnavailableError(
+                    "another process is about to store the first token of this identity: import it again later",
+                    retry_after=seen.reading.lease_left,
+                )
             if not seen.begun:
                 return False
             token = _imported(stored, wall=self._means.wall())
@@ -278,11 +237,12 @@ class Exchange:
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
         async with self._lock:
-            self.writer = asyncio.current_task()
+            task = asyncio.current_task()
+            self._means.writers.add(task)
             try:
                 yield
             finally:
-                self.writer = None
+                self._means.writers.discard(task)
 
     async def _attempt(
         self, generation: int, ours: Held | None, *, trusted: bool, forced: bool
@@ -298,19 +258,12 @@ class Exchange:
                 return seen
             if (busy := self._outranked_until - self._means.now()) > 0 and self._ledger.was_foreign(seen):
                 return seen.busy(busy)
-            served = None if ours is None or not trusted else ours
-            grant = self._grant(seen, served, forced=forced)
-            if isinstance(grant, ZoomAuthError):
+            grant = self._ready(seen, ours if trusted else None, forced=forced)
+            if isinstance(grant, Look | ZoomAuthError):
                 await self._release(seen)
                 return grant
             if self._refused is not None and self._refused.generation == generation and not forced:
                 return await self._bury(seen, self._refused.error)
-            if seen.before + self._policy.lease - self._means.now() < self._policy.attempt_timeout:
-                await self._release(seen)  # the host slept, or the store was slow: the lease does not cover a request
-                return seen
-            if self._means.closing.is_set():  # meanwhile
-                await self._release(seen)
-                return ManagerClosedError(_NOTHING_SENT)
             sent_at = self._means.now()
             answer = await self._means.client.exchange(grant, key=self.key, forced=forced)
             if isinstance(answer, Token):
@@ -320,6 +273,17 @@ class Exchange:
     async def _put_back(self, seen: Look, ours: Held) -> StoreError | None:
         async with self._writing():
             return await self._keeper.put_back(seen, ours)
+
+    def _ready(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | Look | ZoomAuthError:
+        """Return what is to be sent; the look, if the lease does not cover a request any more; or why nothing is."""
+        grant = self._grant(seen, served, forced=forced)
+        if isinstance(grant, ZoomAuthError):
+            return grant
+        if self._means.closing.is_set():  # meanwhile
+            return ManagerClosedError(_NOTHING_SENT)
+        if seen.before + self._policy.lease - self._means.now() < self._policy.attempt_timeout:
+            return seen  # the host slept, or the store was slow
+        return grant
 
     def _grant(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | ZoomAuthError:
         if self._means.app_grant is not None:
@@ -367,7 +331,7 @@ class Exchange:
         if not condemned:
             return await self._ledger.look()  # somebody else had the next token, and was late with it
         lost = self._doubtful == generation or self._ledger.was_foreign(seen)
-        self._refused, self._doubtful = None, None  # the store remembers it now
+        self._forget_trouble()  # the store remembers it now
         self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
         return error
 
@@ -462,16 +426,16 @@ class Exchange:
         if self._means.app_grant is not None:
             better = held.generation > ours.generation or not trusted or held.expires_at > ours.expires_at
         else:  # generations begin anew when somebody authorizes after the store went back
-            better = held.generation > ours.generation or _is_later(seen, ours)
+            better = held.generation > ours.generation or seen.is_later_than(ours)
         return held if better else None
 
     def _went_back(self, seen: Look, ours: Held) -> bool:
         """Tell whether a person's token in the store is one that ours came after."""
         older = seen.reading.generation < ours.generation
-        return self._means.app_grant is None and older and not _is_later(seen, ours)
+        return self._means.app_grant is None and older and not seen.is_later_than(ours)
 
     def _adopt(self, held: Held) -> Held:
-        self._refused, self._doubtful = None, None  # they were about an earlier one
+        self._forget_trouble()
         now = self._means.now()
         left, took = held.expires_at - now, now - self._since
         self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))
@@ -510,8 +474,11 @@ class Exchange:
     async def _release(self, seen: Look) -> None:
         await self._ledger.release(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)
 
+    def _forget_trouble(self) -> None:
+        self._refused, self._doubtful = None, None  # they were about an earlier token
+
     def _took_effect(self, held: Held) -> None:
-        self._refused, self._doubtful = None, None
+        self._forget_trouble()
         if held.token.assumed:
             self._announce(events.FieldsAssumed(key=self.key, fields=held.token.assumed))
 
@@ -533,12 +500,6 @@ class Exchange:
 
     def _announce(self, event: events.Event) -> None:
         self._means.announce(event)
-
-
-def _is_later(seen: Look, ours: Held) -> bool:
-    """Tell whether what was found was asked for later than ours, by the store's clock."""
-    record = seen.reading.record
-    return record is not None and record.issued_at > ours.issued_at
 
 
 def _imported(stored: StoredToken, *, wall: float) -> Token:

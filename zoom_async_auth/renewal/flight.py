@@ -41,7 +41,7 @@ class Flight(Generic[_T]):
         self._patience: asyncio.TimerHandle | None = None
 
     def patience_left(self) -> float:
-        """Return for how many more seconds somebody waits; 0 if nobody does."""
+        """Return for how many more seconds somebody waits, or would if it had not been cancelled; 0 if nobody did."""
         return 0.0 if self._patience is None else max(0.0, self._patience.when() - self._loop.time())
 
     def land(self, outcome: _T | ZoomAuthError | None) -> None:

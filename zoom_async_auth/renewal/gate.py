@@ -31,7 +31,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Throttle:
     """What share of the rate may be used.
 
     Attributes:
@@ -50,15 +50,15 @@ class Pace:
         share = min(1.0, self.share + steps / _EIGHTHS)
         return share * _TRICKLE if self.failures >= _HOPELESS else share
 
-    def after(self, error: ZoomAuthError | None, *, now: float) -> "Pace":
-        """Return the pace after an answer; None if it was a token."""
+    def after(self, error: ZoomAuthError | None, *, now: float) -> "Throttle":
+        """Return what holds after an answer; None if it was a token."""
         if error is None:
             return replace(self, failures=0)
         failures = self.failures + 1 if error.transient else self.failures
         if error.status != _TOO_MANY_REQUESTS or now - self.since < 1:  # many at once are one warning
             return replace(self, failures=failures)
         share = replace(self, failures=0).at(now)
-        return Pace(share=max(share / 2, 1 / 64), since=now, failures=failures)
+        return Throttle(share=max(share / 2, 1 / 64), since=now, failures=failures)
 
 
 class Waits(Protocol):
@@ -96,7 +96,7 @@ class Gate:
         self._rate = rate
         self._now = now
         self._spawn = spawn
-        self._pace = Pace()
+        self._throttle = Throttle()
         self._queue: list[tuple[bool, bool, float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
         self._busy: asyncio.Task[None] | None = None
@@ -105,7 +105,7 @@ class Gate:
     @property
     def rate(self) -> float:
         """How many turns a second there are now."""
-        return self._rate * self._pace.at(self._now())
+        return self._rate * self._throttle.at(self._now())
 
     @property
     def waiting(self) -> int:
@@ -144,7 +144,7 @@ class Gate:
 
     def note(self, error: ZoomAuthError | None) -> None:
         """Take an answer of Zoom into account; None: a token."""
-        self._pace = self._pace.after(error, now=self._now())
+        self._throttle = self._throttle.after(error, now=self._now())
 
     async def _hand_out(self) -> None:
         while self._queue:

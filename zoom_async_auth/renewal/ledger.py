@@ -43,6 +43,10 @@ class Look:
         seen = Moment(local=self.before, store=self.reading.now)
         return found(self.reading.record, seen=seen, policy=policy, luck=luck)
 
+    def is_later_than(self, ours: Held) -> bool:
+        """Tell whether what was found was asked for later than ours, by the store's clock."""
+        return self.reading.record is not None and self.reading.record.issued_at > ours.issued_at
+
     def in_store_time(self, local: float) -> float:
         """Return the store's time at a moment of our clock; too early rather than too late."""
         return self.reading.now + (local - self.after)
@@ -142,7 +146,7 @@ class Ledger:
         )
 
     async def _ask(self, ask: Callable[[], Awaitable[_T]]) -> _T | StoreError:
-        failure = StoreError(f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?")
+        failure: StoreError | None = None
         with anyio.move_on_after(self._policy.commit_timeout):
             try:
                 return await ask()
@@ -154,7 +158,7 @@ class Ledger:
                 failure = known.copy()
             except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
                 failure = StoreError(f"the store failed: {type(foreign).__name__}")
-        return failure
+        return failure or StoreError(f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?")
 
 
 def _is_cancelled() -> bool:

@@ -147,6 +147,10 @@ class Pause:
         """Return the moment up to which it holds. A forced attempt respects what Zoom wishes, nothing else."""
         return self.wished if forced else max(self.wished, self.probe)
 
+    def reason_at(self, now: float) -> ZoomAuthError | None:
+        """Return why it holds; None once it is over."""
+        return self.reason if self.until(forced=False) > now else None
+
     def after(self, error: ZoomAuthError | None, *, now: float, probing: bool) -> "Pause":
         """Return what holds after an answer.
 

@@ -4,9 +4,10 @@
     held         the token that it came from; stays when it is rejected, so that it is not adopted again
     flight       a renewal in progress, or None
     restraint    what holds the next request back; outlives flights
+    exchange     while there is something under way, or something that only this process knows: a token that is not
+                 stored yet, a refresh token in doubt
 
-Nothing else is remembered. Whether a token is fresh, whether anybody has authorized the app, whether a grant is dead:
-all of that follows from these four.
+Whether a token is fresh, whether anybody has authorized the app, whether a grant is dead: that follows from these.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import anyio
 
@@ -29,10 +29,11 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.token import StoredToken
-from zoom_async_auth.renewal.exchange import Exchange, Means
+from zoom_async_auth.renewal.exchange import Exchange
 from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving
 from zoom_async_auth.renewal.keeper import Pending
+from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import LONGEST_FLOOR, NO_RESTRAINT, STORE_POLL, Restraint
 
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
@@ -48,6 +49,7 @@ class Slot:
 
     Attributes:
         key: As above.
+        serving, held, flight, restraint: As at the top of this module.
         due: When `tend` is to be called.
         noted: When the scheduler is going to call it.
         used_at: When somebody last asked; kept by who cares.
@@ -55,6 +57,7 @@ class Slot:
     """
 
     __slots__ = (
+        "_edition",
         "_exchange",
         "_looked_at",
         "_means",
@@ -74,6 +77,7 @@ class Slot:
     def __init__(self, key: str, means: Means) -> None:
         self._means = means
         self._exchange: Exchange | None = None  # there is one while there is something to do, or to remember
+        self._edition = 0  # grows with each change of what is held: answers to earlier questions are void
         self._looked_at = -math.inf
         self._nudged: asyncio.Event | None = None
         self._rejections = 0
@@ -96,11 +100,6 @@ class Slot:
     def pending(self) -> Pending | None:
         """What could not be stored yet."""
         return None if self._exchange is None else self._exchange.pending
-
-    @property
-    def writer(self) -> "asyncio.Task[Any] | None":
-        """The task that is between `begin` and `commit`."""
-        return None if self._exchange is None else self._exchange.writer
 
     @property
     def is_at_rest(self) -> bool:
@@ -200,7 +199,10 @@ class Slot:
     async def take_over(self, token: StoredToken) -> bool | ZoomAuthError:
         """Keep a token of another program in the store, unless there is one; tell whether it was kept."""
         with self._visit() as exchange:
-            return await exchange.take_over(token)
+            kept = await exchange.take_over(token)
+        if kept is True:
+            self.restraint = NO_RESTRAINT  # nobody is told any more that there is no authorization
+        return kept
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
@@ -251,21 +253,23 @@ class Slot:
             if self.held is not before and (served := self.served()) is not None:
                 return served  # somebody authorized the app meanwhile
             pause = self._next_attempt(forced=flight.forced) - self._means.now()
-            if pause > 0:
-                if (outcome := await self._wait_out(flight, pause)) is not None:
-                    return outcome
-                continue
-            if self._means.client.gate.limits and (found := await self._turn(flight)) is not None:
-                return found
-            if self._next_attempt(forced=flight.forced) > self._means.now():
-                continue  # while this one waited for its turn, others heard that there is a pause
-            outcome = await self._attempt(forced=flight.forced)
-            flight.forced = False  # that was the attempt somebody wanted now; the next ones keep their pauses
-            if isinstance(outcome, Held) or self.closed or not outcome.transient:
-                return outcome
-            if flight.patience_left() <= 0:
+            outcome = await (self._wait_out(flight, pause) if pause > 0 else self._try(flight))
+            if outcome is not None:
                 return outcome
         return self._excuse()
+
+    async def _try(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+        """Make one attempt when it is its turn; None: there has to be another one."""
+        if self._means.client.gate.limits and (found := await self._turn(flight)) is not None:
+            return found
+        if self._next_attempt(forced=flight.forced) > self._means.now():
+            return None  # while this one waited for its turn, others heard that there is a pause
+        forced, flight.forced = flight.forced, False  # this is the attempt that is wanted now; the next ones pause
+        outcome = await self._attempt(forced=forced)
+        if isinstance(outcome, ZoomAuthError) and not self.closed:
+            somebody_waits = outcome.transient and flight.patience_left() > 0
+            return None if somebody_waits or flight.forced else outcome
+        return outcome
 
     async def _wait_out(self, flight: Flight[Held], pause: float) -> Held | ZoomAuthError | None:
         """Wait until something may be sent, if that is of any use; else return what there is to say."""
@@ -291,23 +295,26 @@ class Slot:
         if now < self._looked_at + self._means.policy.min_interval:
             return None
         self._looked_at = now
+        edition = self._edition
         with self._visit() as exchange:
             held = await exchange.find(self.held, trusted=self.serving is not NOTHING)
+        if self._edition != edition:
+            return self.served()
         if held is not None and not self.closed:
             self._publish(held)
         return held
 
-    async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError:
+    async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError | None:
         failure = await self._settled()
         if failure is not None and not self._means.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
-        before, since = self.held, self._means.now()
+        edition, since = self._edition, self._means.now()
         with self._visit() as exchange:
-            outcome = await exchange.renew(before, trusted=self.serving is not NOTHING, forced=forced)
+            outcome = await exchange.renew(self.held, trusted=self.serving is not NOTHING, forced=forced)
+        if self._edition != edition:  # authorized, revoked or forgotten while this one was on its way
+            return self.served()
         if isinstance(outcome, ZoomAuthError):
             return self._note_failure(outcome, since)
-        if self.held is not before and self.held is not None and self.held.generation >= outcome.generation:
-            return self.held  # authorized anew while this one was on its way, and perhaps rejected since
         if not self.closed:
             self._publish(outcome)
         return outcome
@@ -363,6 +370,7 @@ class Slot:
         if self.serving is not NOTHING:
             self._forgive()
         before, self.held = self.held, held
+        self._edition += 1
         self.serving = NOTHING if self.closed else Serving(held.token.access_token, held.withheld_at)
         self.restraint = NO_RESTRAINT
         if before is not None and held.token.scope and (lost := before.token.scope - held.token.scope):
@@ -373,6 +381,7 @@ class Slot:
     def _vacate(self, why: str) -> None:
         floor = self._floor()
         self.held, self.serving = None, NOTHING
+        self._edition += 1
         if self._means.is_app:
             self.restraint = Restraint(floor=floor)
             self.due = math.inf  # it could get the next token, but nobody wants one now
@@ -398,7 +407,7 @@ class Slot:
     def _excuse(self) -> ZoomAuthError:
         """Say why there is no token yet, and when the next try is."""
         pause = self._next_attempt() - self._means.now()
-        known = self.restraint.last_error or self._means.client.pause.reason
+        known = self.restraint.last_error or self._means.client.pause.reason_at(self._means.now())
         if known is not None:
             return known.copy(retry_after=pause) if pause > 0 else known
         if pause > 0:
