@@ -29,7 +29,7 @@ def test_help_lists_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixtur
     assert (
         "exit codes: 0 done, 1 the demo, a store or the doctor found a trouble, 2 wrong arguments, 3 wrong "
         "configuration, 4 no token now (try later), 5 a person has to log in, 126 and 127 exec could not run the "
-        "command, 130 interrupted; exec ends with the code of its command"
+        "command, 130 interrupted, 141 nobody reads the output; exec ends with the code of its command"
     ) in text
 
 
@@ -42,6 +42,7 @@ COMMANDS = [
     "logout",
     "doctor",
     "store",
+    "pool",
     "demo",
     "sandbox",
     "completion",

@@ -21,6 +21,7 @@ from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.encrypted import EncryptedStore, Rewrapped
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.stores.records import token_to_text
+from zoom_async_auth.stores.survey import can_survey
 from zoom_async_auth.testing import STORE_PROMISES, StorePromise
 
 PACKAGE = str(Path(zoom_async_auth.__file__).parent)
@@ -494,6 +495,9 @@ async def test_what_the_store_within_says_of_itself_is_not_hidden(monkeypatch: p
     assert EncryptedStore(plain, keys=[OLD]).rotating_risk is None
     with pytest.raises(MisuseError, match="FaultyStore cannot list its keys"):
         await EncryptedStore(plain, keys=[OLD]).keys()
+    assert not can_survey(EncryptedStore(plain, keys=[OLD]))
+    with pytest.raises(MisuseError, match="FaultyStore cannot count its identities"):
+        await EncryptedStore(plain, keys=[OLD]).survey()
     async with EncryptedStore(plain, keys=[OLD]):
         assert plain.users == 1
     assert plain.users == 0

@@ -18,6 +18,7 @@ from zoom_async_auth.stores.layered import LayeredStore
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.stores.records import token_to_text
 from zoom_async_auth.stores.row import Row
+from zoom_async_auth.stores.survey import can_survey
 from zoom_async_auth.testing import STORE_PROMISES, ManualClock, StorePromise
 
 OLD, NEW = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))
@@ -373,3 +374,6 @@ async def test_the_record_decides_what_the_two_are(monkeypatch: pytest.MonkeyPat
     assert LayeredStore(MemoryStore(), durable).rotating_risk == MemoryStore().rotating_risk is not None
     with pytest.raises(MisuseError, match="FaultyStore cannot list its keys"):
         await LayeredStore(durable, MemoryStore()).keys()
+    assert not can_survey(LayeredStore(durable, MemoryStore()))
+    with pytest.raises(MisuseError, match="FaultyStore cannot count its identities"):
+        await LayeredStore(durable, MemoryStore()).survey()

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import event, text
 
 from tests.stores.postgres import PASSWORD, postgres
 from zoom_async_auth import ConfigurationError, MisuseError, StoreError, Token
@@ -135,6 +136,23 @@ async def test_f59_a_row_that_cannot_be_read_can_be_given_back_and_forgotten(sha
         assert isinstance(await store.begin(key, 2, "two", LEASE), Begun)
 
     assert (reading.generation, token_of(reading)) == (2, None)
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_a_row_that_cannot_be_read_is_counted_all_the_same(shared: Place, damage: str) -> None:
+    """One of a hundred thousand is no reason to know nothing of the others."""
+    app = f"{uuid4()}/"
+    async with SQLStore(shared.url) as store:
+        for key in (f"{app}damaged", f"{app}whole"):
+            await store.commit(key, 0, a_record(1), "one")
+            await store.begin(key, 1, "one", LEASE)
+        await asyncio.to_thread(shared.damage, f"{app}damaged", damage)
+        (found,) = await store.survey(app)
+
+    assert (found.prefix, found.identities, found.expired, found.intents) == (app, 2, 2, 2)
+    assert found.oldest_intent is not None
+    assert 0 <= found.oldest_intent < LEASE
 
 
 # Cancelled, killed
@@ -319,7 +337,8 @@ async def test_the_table_can_be_made_by_migrations(place: Place) -> None:
         with pytest.raises(StoreError, match="run the migrations") as caught:
             await store.peek("key")
         assert not caught.value.transient
-        await asyncio.to_thread(place.sql, ddl(dialect))
+        for statement in filter(None, ddl(dialect).split(";")):
+            await asyncio.to_thread(place.sql, statement)
         assert isinstance(await store.begin("key", 0, "one", LEASE), Begun)
 
 
@@ -328,6 +347,33 @@ def test_the_ddl_is_there_for_two_dialects() -> None:
     assert ddl("postgresql").startswith("CREATE TABLE zoom_async_auth_tokens")
     with pytest.raises(ConfigurationError, match="sqlite or postgresql"):
         ddl("mysql")
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("made_by", ["the store", "migrations"])
+async def test_who_looks_for_old_tokens_reads_no_others(place: Place, made_by: str) -> None:
+    """An index finds the few among very many, if PostgreSQL takes the time for one that stands."""
+    is_file = place.url.startswith("sqlite")
+    statements: list[tuple[str, Any]] = []
+    async with SQLStore(place.url, create_table=made_by == "the store") as store:
+        with contextlib.suppress(StoreError):
+            await store.peek("key")
+        if made_by == "migrations":
+            for statement in filter(None, ddl("sqlite" if is_file else "postgresql").split(";")):
+                await asyncio.to_thread(place.sql, statement)
+        engine = store._door.home()._engine
+        event.listen(engine.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2:4]))
+        await store.claim("app/", "sweeper", older_than=1000.0, lease=LEASE, limit=10)
+        claim, parameters = next(told for told in statements if told[0].startswith("WITH due"))
+        async with engine.connect() as connection:
+            if not is_file:  # which would read a table of nothing as a whole
+                await connection.execute(text("SET enable_seqscan = off"))
+            explain = "EXPLAIN QUERY PLAN" if is_file else "EXPLAIN"
+            plan = "\n".join(map(str, await connection.exec_driver_sql(f"{explain} {claim}", parameters)))
+
+    searched = "USING INDEX {} (issued_at<?)" if is_file else "Index Scan using {} on"
+    assert searched.format("zoom_async_auth_tokens_by_age") in plan
+    assert is_file or "Index Cond: (issued_at <" in plan
 
 
 @ONE_LOOP

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 _EXIT_CODES = """exit codes: 0 done, 1 the demo, a store or the doctor found a trouble, 2 wrong arguments,
 3 wrong configuration, 4 no token now (try later), 5 a person has to log in, 126 and 127 exec could not
-run the command, 130 interrupted; exec ends with the code of its command"""
+run the command, 130 interrupted, 141 nobody reads the output; exec ends with the code of its command"""
 
 _ENVIRONMENT = "ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET and ZOOM_BASE_URL"
 _WHOSE = f"""The app's own token: ZOOM_ACCOUNT_ID, {_ENVIRONMENT} name the app.
@@ -32,7 +32,20 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_login, _token, _exec, _inspect, _revoke, _logout, _doctor, _store, _demo, _sandbox, _completion):
+    for add in (
+        _login,
+        _token,
+        _exec,
+        _inspect,
+        _revoke,
+        _logout,
+        _doctor,
+        _store,
+        _pool,
+        _demo,
+        _sandbox,
+        _completion,
+    ):
         add(commands)
     return parser
 
@@ -144,6 +157,28 @@ def _store(commands: _Commands) -> None:
             help="sqlite:///..., postgresql://... or redis://...; else ZOOM_STORE_URL, else where login keeps tokens",
         )
         _add_json(action)
+
+
+def _pool(commands: _Commands) -> None:
+    pool = commands.add_parser("pool", help="watch the identities of a running fleet: top")
+    actions = pool.add_subparsers(required=True, metavar="ACTION")
+    top = actions.add_parser(
+        "top",
+        help="show how many are valid, due, renewed, dead or in doubt",
+        description="Show how many identities are valid, due, renewed, dead or in doubt, as their database tells: in a "
+        "terminal again and again, elsewhere once. Shows no key and no secret.",
+    )
+    top.add_argument(
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="sqlite:///... or postgresql://..., without a password: others can read it here; "
+        "else ZOOM_STORE_URL, else where login keeps tokens",
+    )
+    often = top.add_mutually_exclusive_group()
+    often.add_argument("--every", type=_seconds, metavar="S", help="seconds between two looks (5, in a terminal)")
+    often.add_argument("--once", action="store_true", help="look once")
+    top.add_argument("--json", action="store_true", dest="as_json", help="as a line of JSON for each look")
 
 
 def _demo(commands: _Commands) -> None:

@@ -19,6 +19,7 @@ from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.look import look
 from zoom_async_auth.stores.seal import Keyring, is_sealed
+from zoom_async_auth.stores.survey import Survey, Surveyable, can_survey
 
 _T = TypeVar("_T")
 
@@ -162,6 +163,21 @@ class EncryptedStore:
         if not isinstance(self._inner, Claimable):
             raise MisuseError(f"{type(self._inner).__name__} cannot find keys whose token is old")
         return await self._inner.claim(prefix, holder, older_than=older_than, lease=lease, limit=limit)
+
+    @property
+    def can_survey(self) -> bool:
+        """Whether the store within can count its identities."""
+        return can_survey(self._inner)
+
+    async def survey(self, prefix: str = "") -> tuple[Survey, ...]:
+        """Count the identities whose keys begin with `prefix`, for each app.
+
+        Raises:
+            MisuseError: The store within cannot count them.
+        """
+        if not isinstance(self._inner, Surveyable):
+            raise MisuseError(f"{type(self._inner).__name__} cannot count its identities")
+        return await self._inner.survey(prefix)
 
     async def rewrap(self, key: str) -> Rewrapped:
         """Seal the record of `key` with the first key, unless somebody may be renewing it. Its generation stays.

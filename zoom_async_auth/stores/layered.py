@@ -25,6 +25,7 @@ import anyio
 from zoom_async_auth.errors import MisuseError, StoreError
 from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.look import look
+from zoom_async_auth.stores.survey import Survey, Surveyable, can_survey
 
 _T = TypeVar("_T")
 
@@ -172,6 +173,21 @@ class LayeredStore:
         if not isinstance(self._record, Claimable):
             raise MisuseError(f"{type(self._record).__name__} cannot find keys whose token is old")
         return await self._record.claim(prefix, holder, older_than=older_than, lease=lease, limit=limit)
+
+    @property
+    def can_survey(self) -> bool:
+        """Whether the record can count its identities."""
+        return can_survey(self._record)
+
+    async def survey(self, prefix: str = "") -> tuple[Survey, ...]:
+        """Count the identities whose keys begin with `prefix`, for each app of the record.
+
+        Raises:
+            MisuseError: The record cannot count them.
+        """
+        if not isinstance(self._record, Surveyable):
+            raise MisuseError(f"{type(self._record).__name__} cannot count its identities")
+        return await self._record.survey(prefix)
 
     async def _follow(self, key: str) -> None:
         """Have the front show what the record has; if it cannot now, it is told later: others may read there."""

@@ -15,6 +15,7 @@ from zoom_async_auth.clock import Clock, SystemClock
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.row import Row
+from zoom_async_auth.stores.survey import Survey, surveyed
 
 _RISK = (
     "worker processes do not see each other's memory: a person's refresh token would be missing there, or spent twice: "
@@ -137,6 +138,11 @@ class MemoryStore:
             entry = self._entries[key]
             entry.keep(rows.claimed(entry.row, now, holder=holder, lease=lease))
         return keys
+
+    async def survey(self, prefix: str = "") -> tuple[Survey, ...]:
+        """Count the identities whose keys begin with `prefix`, for each app."""
+        entries = [(key, entry.row) for key, entry in self._entries.items() if key.startswith(prefix)]
+        return surveyed(((key, row) for key, row in entries if row != Row()), self._now())
 
     def _entry(self, key: str) -> _Entry:
         return self._entries.setdefault(key, _Entry())

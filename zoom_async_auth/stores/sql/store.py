@@ -23,6 +23,7 @@ from zoom_async_auth.stores.row import Row
 from zoom_async_auth.stores.sql.check import facts_of
 from zoom_async_auth.stores.sql.engine import now_of, parsed
 from zoom_async_auth.stores.sql.home import Home, Work
+from zoom_async_auth.stores.sql.survey import survey_query
 from zoom_async_auth.stores.sql.table import (
     EMPTY,
     generation_of,
@@ -32,6 +33,7 @@ from zoom_async_auth.stores.sql.table import (
     row_values,
     tokens,
 )
+from zoom_async_auth.stores.survey import Survey
 
 _T = TypeVar("_T")
 _Values = Mapping[str, Any] | None
@@ -206,7 +208,7 @@ class SQLStore:
         Raises:
             StoreError: It is not known which were taken: their leases run out.
         """
-        now = self._now.element
+        now = select(self._now).scalar_subquery()  # asked once: PostgreSQL looks up no index by what may change
         due = (
             select(tokens.c.key)
             .where(
@@ -234,6 +236,19 @@ class SQLStore:
             return tuple(key for _, key in taken)
 
         return await self._ask(work, writes=True)
+
+    async def survey(self, prefix: str = "") -> tuple[Survey, ...]:
+        """Count the identities whose keys begin with `prefix`, for each app.
+
+        Raises:
+            StoreError: No answer.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[Survey, ...]:
+            counts = survey_query(connection.dialect.name, prefix, await self._time(connection))
+            return tuple(Survey(**found) for found in (await connection.execute(counts)).mappings())
+
+        return await self._ask(work, writes=False)
 
     async def check(self) -> tuple[Fact, ...]:
         """Look at all that a manager is going to rely on, for people; create the table if that is the store's task."""

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Double, MetaData, RowMapping, Table, Text, TypeDecorator
+from sqlalchemy import BigInteger, Column, Double, Index, MetaData, RowMapping, Table, Text, TypeDecorator, and_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.stores import row as rows
@@ -58,6 +58,14 @@ tokens: Final = Table(
 )
 """One row for each key."""
 
+_MAY_BE_RENEWED: Final = and_(tokens.c.payload.is_not(None), tokens.c.cause.is_(None))
+_BY_AGE: Final = Index(  # who looks for old ones does not read all; that a lease is taken does not touch it
+    "zoom_async_auth_tokens_by_age",
+    tokens.c.issued_at,
+    postgresql_where=_MAY_BE_RENEWED,
+    sqlite_where=_MAY_BE_RENEWED,
+)
+
 EMPTY: Final[Mapping[str, Any]] = {
     "generation": 0,
     "payload": None,
@@ -74,7 +82,7 @@ _DIALECTS: Final[Mapping[str, type[Dialect]]] = {"sqlite": sqlite.dialect, "post
 
 
 def ddl(dialect: str) -> str:
-    """Return the statement that creates the table, for migrations without Alembic.
+    """Return the statements that create the table and its index, for migrations without Alembic.
 
     Args:
         dialect: "sqlite" or "postgresql".
@@ -84,7 +92,8 @@ def ddl(dialect: str) -> str:
     """
     if dialect not in _DIALECTS:
         raise ConfigurationError(f"no DDL for {dialect!r}: sqlite or postgresql")
-    return str(CreateTable(tokens).compile(dialect=_DIALECTS[dialect]())).strip()
+    statements = (CreateTable(tokens), CreateIndex(_BY_AGE))
+    return "\n".join(f"{str(made.compile(dialect=_DIALECTS[dialect]())).strip()};" for made in statements)
 
 
 def row_of(found: RowMapping) -> Row | StoreError:
