@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import random
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -454,6 +456,22 @@ async def test_renewals_start_at_the_rate_and_callers_who_wait_go_first(world: W
         unhurried = [asyncio.create_task(pool.bearer(user)) for user in users]
         await asyncio.wait(unhurried)
         assert loop.time() - began >= 39 / 2.0 - 1
+
+
+async def test_a_fleet_works_off_what_is_due_at_the_rate_of_all_its_processes(world: World, store: Store) -> None:
+    """Each renews others: who finds at its turn that another one was faster gives the turn to the next."""
+    users = [f"user-{number}" for number in range(100)]
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, *users)
+    await asyncio.sleep(2 * HOUR)
+    policy = RenewalPolicy(timeout=300.0)
+    options: dict[str, Any] = {"rate": 5.0, "policy": policy, "random": random.Random(1).random}  # noqa: S311 -- luck that can be had again
+    async with AsyncExitStack() as stack:
+        fleet = [await stack.enter_async_context(pool_of(world, store, **options)) for _ in range(4)]
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(one.bearer(user) for one in fleet for user in users))
+        assert asyncio.get_running_loop().time() - began < 100 / 5.0 / 2
+    assert world.zoom.stats["refresh_token"] == {"ok": 100}
 
 
 async def test_a_background_renewal_that_waits_for_its_turn_goes_first_once_somebody_waits_for_it(

@@ -5,7 +5,7 @@ from inspect import iscoroutinefunction
 import pytest
 
 from zoom_async_auth.stores.memory import MemoryStore
-from zoom_async_auth.testing import STORE_PROMISES, StorePromise, contract
+from zoom_async_auth.testing import STORE_PROMISES, StorePromise, abilities, contract
 
 
 @pytest.mark.parametrize("promise", STORE_PROMISES, ids=lambda promise: promise.__name__)
@@ -16,5 +16,10 @@ async def test_the_store_in_memory_keeps_its_promises(promise: StorePromise) -> 
 
 def test_all_promises_are_listed() -> None:
     """None is left out of what stores are held to."""
-    written = {name for name, value in vars(contract).items() if iscoroutinefunction(value) and name[0] != "_"}
-    assert [promise.__name__ for promise in STORE_PROMISES] == [name for name in vars(contract) if name in written]
+    written = [
+        value
+        for module in (contract, abilities)
+        for value in vars(module).values()
+        if iscoroutinefunction(value) and value.__module__ == module.__name__ and value.__name__[0] != "_"
+    ]
+    assert list(STORE_PROMISES) == written

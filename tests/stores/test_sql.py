@@ -17,11 +17,13 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.stores.postgres import PASSWORD, postgres
 from zoom_async_auth import ConfigurationError, MisuseError, StoreError, Token
 from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.sql import SQLStore, ddl, metadata, tokens
+from zoom_async_auth.stores.sql.engine import CONNECTIONS
 from zoom_async_auth.testing import STORE_PROMISES, StorePromise
 
 ONE_LOOP = pytest.mark.asyncio(loop_factories=["plain"])
@@ -191,6 +193,34 @@ async def cancel_at_random(
         assert token_of(await store.peek(key)) == f"{key}-1"
     for key in keys:
         assert token_of(await store.peek(key)) == f"{key}-1"
+
+
+@ONE_LOOP
+async def test_what_has_to_be_kept_goes_before_what_waits(shared: Place) -> None:
+    """Interleaving: all connections are in use and more waits. A late commit may be a lost one."""
+    went: list[str] = []
+    goes_on = asyncio.Event()
+
+    async def look(_: AsyncConnection) -> None:
+        went.append("look")
+        await goes_on.wait()
+
+    async def keep(_: AsyncConnection) -> None:
+        went.append("commit")
+
+    async with SQLStore(shared.url) as store:
+        await store.peek("somebody")
+        home = store._door.home()
+        at_once = 1 if shared.url.startswith("sqlite") else CONNECTIONS - 1
+        looks = [asyncio.create_task(home.see_through(look, writes=False)) for _ in range(8)]
+        while len(went) < at_once:  # noqa: ASYNC110 -- what is watched has no event
+            await asyncio.sleep(0.01)
+        commit = asyncio.create_task(home.see_through(keep, writes=False, first=True))
+        if at_once > 1:
+            await commit  # there is a connection for it
+        goes_on.set()
+        await asyncio.gather(commit, *looks)
+    assert went.index("commit") == at_once
 
 
 @pytest.mark.timeout(60)

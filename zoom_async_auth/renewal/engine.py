@@ -119,7 +119,7 @@ class Engine:
             clock=clock,
             attempt_timeout=self.policy.attempt_timeout,
         )
-        self.gate: Gate = Gate(rate, now=self.now, spawn=self.crew.spawn)
+        self.gate: Gate = Gate(rate, now=self.now, random=random, spawn=self.crew.spawn)
         self.client: Client = Client(self._endpoint, self.now, gate=self.gate)
         self._means = Means(
             app_grant=own_grant(credentials),

@@ -1,7 +1,8 @@
 """How fast one client id asks for tokens, and who asks next.
 
-One turn after the other, at a rate that is not always the same. Callers who wait go first, then whose token ends
-soonest. No task at rest: one hands out turns while somebody waits for them.
+One turn after the other, at a rate that is not always the same, and no more than so many at once: a store that is slow
+would get ever more to do, and end nothing in time. Callers who wait go first, then whose token ends soonest. No task at
+rest: one hands out turns while somebody waits for them.
 
     Zoom answers 429          half the rate; an eighth of it comes back each half minute
     nothing but failures      a tenth of the rate: a client that is in trouble, or whose Zoom is, does not add to it
@@ -12,7 +13,8 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -27,6 +29,11 @@ _HOPELESS = 5
 """Failures in a row from which on they are more than one identity's."""
 _TRICKLE = 0.1
 _LONGEST_SLICE = 1.0
+_AT_ONCE = 50
+_SECONDS_AT_ONCE = 0.25
+"""Or as many as start within that time: about what a renewal takes."""
+_ABOUT = 30.0
+"""Tokens that end within these seconds are renewed in any order: else all processes of a fleet want the same one."""
 _TOO_MANY_REQUESTS = 429
 
 
@@ -83,6 +90,7 @@ class Gate:
     Args:
         rate: How many a second, at most; infinite: nobody waits.
         now: The clock, in seconds.
+        random: Returns a number in [0, 1).
         spawn: Starts a task that nobody cancels before the end.
     """
 
@@ -91,16 +99,20 @@ class Gate:
         rate: float,
         *,
         now: Callable[[], float],
+        random: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
     ) -> None:
         self._rate = rate
         self._now = now
         self._spawn = spawn
         self._throttle = Throttle()
-        self._queue: list[tuple[bool, bool, float, int, asyncio.Future[None]]] = []
+        self._random = random
+        self._queue: list[tuple[bool, bool, float, float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
         self._busy: asyncio.Task[None] | None = None
         self._last_at = -math.inf
+        self._on_turn = 0
+        self._changed = asyncio.Event()
 
     @property
     def rate(self) -> float:
@@ -117,20 +129,21 @@ class Gate:
         """Whether anybody ever waits."""
         return self._rate < math.inf
 
-    async def turn(self, flight: Waits, *, ends: float, last: bool) -> None:
-        """Wait until it is the turn of a renewal.
+    @asynccontextmanager
+    async def turn(self, flight: Waits, *, ends: float, last: bool) -> AsyncIterator[None]:
+        """Have a turn: it begins when the renewal may start.
 
         Args:
             flight: Of the renewal.
             ends: When the token ends that it is to replace.
             last: Whether it comes after all others.
         """
-        if not self.limits:
-            return
         turn = asyncio.get_running_loop().create_future()
+        about = ends // _ABOUT if math.isfinite(ends) else ends
+        luck = self._random()
 
         def enter(*, urgent: bool) -> None:
-            heapq.heappush(self._queue, (last, not urgent, ends, next(self._count), turn))
+            heapq.heappush(self._queue, (last, not urgent, about, luck, next(self._count), turn))
 
         enter(urgent=flight.patience_left() > 0)
         flight.hurry = lambda: enter(urgent=True)
@@ -141,6 +154,16 @@ class Gate:
         finally:
             flight.hurry = None
             turn.cancel()
+        try:
+            yield
+        finally:
+            self._on_turn -= 1
+            self._changed.set()
+
+    def give_back(self) -> None:
+        """Let the next one have the turn: there was nothing to be sent."""
+        self._last_at = -math.inf
+        self._changed.set()
 
     def note(self, error: ZoomAuthError | None) -> None:
         """Take an answer of Zoom into account; None: a token."""
@@ -148,11 +171,15 @@ class Gate:
 
     async def _hand_out(self) -> None:
         while self._queue:
-            pause = self._last_at + 1 / self.rate - self._now()
+            self._changed.clear()
+            full = self._on_turn >= max(_AT_ONCE, self._rate * _SECONDS_AT_ONCE)
+            pause = math.inf if full else self._last_at + 1 / self.rate - self._now()
             if pause > 0:
-                await anyio.sleep(min(pause, _LONGEST_SLICE))  # the rate may rise meanwhile
+                with anyio.move_on_after(min(pause, _LONGEST_SLICE)):  # the rate may rise meanwhile
+                    await self._changed.wait()
                 continue
             turn = heapq.heappop(self._queue)[-1]
             if not turn.done():  # else it had its turn by a more urgent entry, or was given up
                 turn.set_result(None)
+                self._on_turn += 1
                 self._last_at = self._now()

@@ -260,10 +260,22 @@ class Slot:
 
     async def _try(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
         """Make one attempt when it is its turn; None: there has to be another one."""
-        if self._means.client.gate.limits and (found := await self._turn(flight)) is not None:
-            return found
-        if self._next_attempt(forced=flight.forced) > self._means.now():
-            return None  # while this one waited for its turn, others heard that there is a pause
+        client = self._means.client
+        if not client.gate.limits:
+            return await self._tried(flight)
+        if (found := await self._found()) is not None:
+            return found  # in the store: that needs no turn
+        ends = math.inf if self.held is None else self.held.withheld_at
+        asked_at = self._means.now()
+        async with client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted):
+            if self._means.now() > asked_at and (found := await self._found()) is not None:
+                client.gate.give_back()
+                return found  # another process was faster
+            if self._next_attempt(forced=flight.forced) > self._means.now():
+                return None  # others heard meanwhile that there is a pause
+            return await self._tried(flight)
+
+    async def _tried(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
         forced, flight.forced = flight.forced, False  # this is the attempt that is wanted now; the next ones pause
         outcome = await self._attempt(forced=forced)
         if isinstance(outcome, ZoomAuthError) and not self.closed:
@@ -278,15 +290,6 @@ class Slot:
         if pause > flight.patience_left():
             return await self._found() or self._excuse()
         await self._sleep(pause)
-        return None
-
-    async def _turn(self, flight: Flight[Held]) -> Held | None:
-        """Wait for a turn among many identities; none is needed if the token is in the store: then return it."""
-        if (found := await self._found()) is not None:
-            return found
-        client = self._means.client
-        ends = math.inf if self.held is None else self.held.withheld_at
-        await client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted)
         return None
 
     async def _found(self) -> Held | None:

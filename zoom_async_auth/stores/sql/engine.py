@@ -12,6 +12,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from zoom_async_auth.errors import ConfigurationError
 
+CONNECTIONS: Final = 5
+"""To a server."""
 PATIENCE: Final = 4.5
 """Seconds after which a call has failed: less than a policy's `commit_timeout`, so that its reason is heard."""
 
@@ -154,7 +156,7 @@ def _read(raw: bytes) -> str:
 def _for_server(url: URL, common: dict[str, Any]) -> AsyncEngine:
     return create_async_engine(
         url,
-        pool_size=5,
+        pool_size=CONNECTIONS,
         pool_pre_ping=True,
         pool_recycle=_LONGEST_USE,
         isolation_level="READ COMMITTED",  # who waited for a row wants to see what became of it

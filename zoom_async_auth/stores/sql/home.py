@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoom_async_auth.errors import StoreError
-from zoom_async_auth.stores.sql.engine import PATIENCE, file_of, make_engine, to_write
+from zoom_async_auth.stores.sql.engine import CONNECTIONS, PATIENCE, file_of, make_engine, to_write
 from zoom_async_auth.stores.sql.private_file import make_private
 from zoom_async_auth.stores.sql.table import metadata, tokens
 
@@ -35,6 +35,9 @@ class Home:
 
     So no connection is left in the middle of an answer. What ends work in time: SQLite's own patience with locks; on a
     server, a deadline, after which the connection is given up.
+
+    What has to be kept goes first: a connection to a server is there for nothing else, and of a file nobody but who
+    uses it is ahead. A commit that waits behind a thousand looks is one too late.
     """
 
     def __init__(self, url: URL, *, create_table: bool) -> None:
@@ -46,14 +49,16 @@ class Home:
         self._ready = False
         self._identity: tuple[int, int] | None = None
         self._preparing: Final = asyncio.Lock()
+        self._others: Final = asyncio.Semaphore(CONNECTIONS - 1 if self._path is None else 1)
         self._tasks: Final[set[asyncio.Task[Any]]] = set()
         self._sockets: Final[WeakSet[Any]] = WeakSet()
         if self._path is None:
             event.listen(self._engine.sync_engine, "connect", self._remember)
 
-    async def see_through(self, work: Work[_T], *, writes: bool) -> _T | StoreError:
+    async def see_through(self, work: Work[_T], *, writes: bool, first: bool = False) -> _T | StoreError:
         """Return what `work` returns, or why it failed; after `PATIENCE`, that nothing is known."""
-        task = self.loop.create_task(self._do(work, writes=writes), name="zoom-async-auth")
+        doing = self._do(work, writes=writes) if first else self._do_in_line(work, writes=writes)
+        task = self.loop.create_task(doing, name="zoom-async-auth")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait({task}, timeout=PATIENCE)
@@ -70,6 +75,19 @@ class Home:
 
     def _remember(self, connection: Any, _record: object) -> None:  # noqa: ANN401 -- SQLAlchemy's, not public
         self._sockets.add(connection.driver_connection)
+
+    async def _do_in_line(self, work: Work[_T], *, writes: bool) -> _T | StoreError:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._others.acquire()
+        except TimeoutError as late:
+            failure = _told(late)
+        else:
+            try:
+                return await self._do(work, writes=writes)
+            finally:
+                self._others.release()
+        return failure
 
     async def _do(self, work: Work[_T], *, writes: bool) -> _T | StoreError:
         try:

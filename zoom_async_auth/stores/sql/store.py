@@ -130,7 +130,7 @@ class SQLStore:
             committed = rows.committed(row, record, sent=sent)
             return (None, False) if committed is None else (row_values(committed), True)
 
-        return await self._change(key, decide)
+        return await self._change(key, decide, first=True)
 
     async def condemn(self, key: str, generation: int, cause: str) -> bool:
         """Note that the refresh token of `generation` is dead, if that is current.
@@ -268,7 +268,7 @@ class SQLStore:
         failure = await home.see_through(write, writes=True)
         return (*found, Fact(what="can be written", ok=failure is None, told=str(failure or "a row, and taken back")))
 
-    async def _change(self, key: str, decide: Callable[[Row, float], tuple[_Values, _T]]) -> _T:
+    async def _change(self, key: str, decide: Callable[[Row, float], tuple[_Values, _T]], *, first: bool = False) -> _T:
         async def work(connection: AsyncConnection) -> _T | StoreError:
             row = _row(await _locked(connection, key), key)
             if isinstance(row, StoreError):
@@ -278,7 +278,7 @@ class SQLStore:
                 await _keep(connection, key, values)
             return answer
 
-        return await self._ask(work, writes=True)
+        return await self._ask(work, writes=True, first=first)
 
     async def _all(self, look: Executable) -> list[Any]:
         async def work(connection: AsyncConnection) -> list[Any]:
@@ -290,8 +290,8 @@ class SQLStore:
         """Return the database's time; after a lock was waited for, not before."""
         return float((await connection.execute(select(self._now))).scalar_one())
 
-    async def _ask(self, work: Work[_T], *, writes: bool) -> _T:
-        outcome = await self._door.home().see_through(work, writes=writes)
+    async def _ask(self, work: Work[_T], *, writes: bool, first: bool = False) -> _T:
+        outcome = await self._door.home().see_through(work, writes=writes, first=first)
         if isinstance(outcome, StoreError):
             raise outcome  # here, where no frame has a secret
         return outcome
