@@ -1,8 +1,9 @@
 """What one process tells another about a store and an app: plain values, which can be pickled."""
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from zoom_async_auth import RenewalPolicy, ServerToServer, StoreError, TokenManager, UserOAuth
 from zoom_async_auth.identity import namespace_of
@@ -13,6 +14,8 @@ from zoom_async_auth.stores.base import Store
 from zoom_async_auth.stores.layered import LayeredStore
 from zoom_async_auth.stores.look import look
 from zoom_async_auth.stores.urls import store_at
+
+_T = TypeVar("_T")
 
 QUICK = RenewalPolicy(min_interval=0.1, attempt_timeout=2.0, commit_timeout=3.0, timeout=15.0, doubt=6.0)
 """For tokens that live for seconds: a lease takes 10 s."""
@@ -65,19 +68,18 @@ class App:
 
     async def authorize(self, store: Store, zoom: Zoom, user: str = "default") -> None:
         """Have that user allow the app; its name is the key."""
-        async with self.manager(store, key=user) as manager:
+
+        async def authorize() -> None:
             code = zoom.authorize(user)
             await manager.authorize(AuthorizationCodeGrant(code=code, redirect_uri=zoom.redirect_uri))
+
+        async with self.manager(store, key=user) as manager:
+            await patiently(authorize)
 
     async def refresh_token(self, store: Store, key: str = "default") -> str | None:
         """Return the refresh token that is in the store, by a look that never lags."""
         async with store:
-            for _ in range(5):  # so many processes share it that it may be busy
-                with contextlib.suppress(StoreError):
-                    record = (await look(store, self.store_key(key))).record
-                    break
-            else:
-                record = (await look(store, self.store_key(key))).record
+            record = (await patiently(lambda: look(store, self.store_key(key)))).record
         return None if record is None or record.token is None else record.token.refresh_token
 
     def manager(self, store: Store, **options: Any) -> TokenManager:
@@ -89,3 +91,11 @@ class App:
 def live(zoom: Zoom, user: str) -> str | None:
     """Return the refresh token of that user that Zoom would take."""
     return next((chain.refresh_token for chain in zoom.model._chains.values() if chain.user == user), None)
+
+
+async def patiently(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Return what `work` returns. So many processes share the store that it may be busy: then it is asked again."""
+    for _ in range(5):
+        with contextlib.suppress(StoreError):
+            return await work()
+    return await work()

@@ -22,7 +22,7 @@ from tests.processes.conftest import place_of
 from tests.processes.family import Child
 from tests.processes.members import victim
 from tests.processes.moments import MOMENTS, Moment, Signal
-from tests.processes.place import App, Place, live
+from tests.processes.place import App, Place, live, patiently
 from zoom_async_auth import AuthorizationRequiredError
 from zoom_async_auth.endpoint import AiohttpTransport
 from zoom_async_auth.events import Event, GrantDied
@@ -118,8 +118,8 @@ async def _befall(fate: Fate, place: Place, zoom: Zoom, turns: asyncio.Semaphore
     wire = Counting()
     async with app.manager(place.store(), key=user, transport=wire, observers=[fate.events.append]) as manager:
         try:
-            await manager.bearer()
-            token = await manager.renew()
+            await patiently(manager.bearer)
+            token = await patiently(manager.renew)
         except AuthorizationRequiredError as error:
             fate.error = type(error).__name__
         else:
