@@ -319,6 +319,8 @@ async def test_an_authority_that_is_not_known_is_told_and_how_to_make_it_known(
         ({"ZOOM_CLIENT_SECRET": f" {SECRET}"}, "credentials: client_secret has white space before or after it"),
         ({"ZOOM_CLIENT_ID": "", "ZOOM_CLIENT_SECRET": ""}, "credentials: set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"),
         ({"ZOOM_BASE_URL": "http://zoom.example"}, "base URL: base_url must be https://host[:port] without a path"),
+        ({"ZOOM_BASE_URL": "https://zoom..us"}, "base URL: base_url must be https://host[:port] without a path"),
+        ({"ZOOM_BASE_URL": f"https://{'a' * 70}.us"}, "base URL: base_url must be https://host[:port] without a path"),
         ({"ZOOM_STORE_URL": "mongodb://host"}, "store: a store's URL begins with sqlite:, postgresql: or redis:"),
     ],
 )
@@ -330,6 +332,21 @@ async def test_what_the_environment_says_wrongly_is_told_without_a_value(
     assert (code, errors) == (1, "")
     assert f"fail  {told}" in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"ZOOM_BASE_URL": "http://zoom.example"}, "base URL"), ({"ZOOM_STORE_URL": "mongodb://host"}, "store")],
+)
+async def test_what_is_wrong_with_the_environment_of_a_person_is_told_once(
+    called: Call, person: dict[str, str], change: dict[str, str], what: str
+) -> None:
+    """And not as if the credentials were wrong."""
+    _, shown, _ = await called(person | change, "doctor", "--as-user")
+
+    assert line_of(shown, what)
+    assert "fail  credentials: " not in shown
+    assert shown.count(line_of(shown, what).split(": ", 1)[1].split(";")[0]) == 1
 
 
 async def test_a_store_and_a_log_in_in_trouble_are_told(called: Call, person: dict[str, str], log_in: LogIn) -> None:
@@ -356,6 +373,7 @@ async def test_a_dead_log_in_is_to_be_renewed_by_the_person(
     assert (code, shown, errors.count("\n")) == (5, "", 1)
     assert "ask the person to authorize the app again" in errors
     assert "zoom-async-auth login" in errors
+    assert "status=400, error='invalid_grant', reason='Invalid Token!', x-zm-trackingid='v=2.0;clid=sandbox;" in errors
     code, shown, _ = await called(person, "doctor", "--as-user")
 
     assert code == 1

@@ -91,6 +91,22 @@ async def test_a_command_that_cannot_be_run_is_126(execute: Exec, tmp_path: Path
     assert errors == f"zoom-async-auth: '{nonsense}' cannot be run: Exec format error\n"
 
 
+async def test_a_file_that_is_not_executable_is_126_and_costs_no_token(
+    called: Call, zoom: Zoom, app: dict[str, str], tmp_path: Path
+) -> None:
+    """As shells have it, by its path and by its name."""
+    script = tmp_path / "script-of-ours"
+    await asyncio.to_thread(script.write_text, "#!/bin/sh\n")
+    by_name = app | {"PATH": str(tmp_path)}
+    for name, environment in ((str(script), app), (script.name, by_name)):
+        assert await called(environment, "exec", "--", name) == (
+            126,
+            "",
+            f"zoom-async-auth: {name!r} cannot be run: it is not executable\n",
+        )
+    assert zoom.token_requests == 0
+
+
 async def test_a_command_that_is_not_there_is_127_and_costs_no_token(
     called: Call, zoom: Zoom, app: dict[str, str]
 ) -> None:

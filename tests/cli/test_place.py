@@ -10,12 +10,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import keyring.core
 import pytest
 
 from tests.cli.conftest import Call, LogIn, tokens_of
+from tests.cli.keyrings import BusyKeyring
+from zoom_async_auth import StoreError
 from zoom_async_auth.cli import keychain
+from zoom_async_auth.cli.keychain import Keychain, look_into_keyring
 from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.sandbox.model import App, Refusal
+from zoom_async_auth.stores.sql import SQLStore
 
 pytestmark = pytest.mark.asyncio(loop_factories=["plain"])
 
@@ -100,6 +105,74 @@ async def test_keys_of_the_environment_come_before_the_keyring(
 
 
 @pytest.mark.parametrize(
+    "command",
+    [("login", "--device", "--timeout", "1"), ("token", "--as-user"), ("store", "rewrap")],
+    ids=lambda command: command[0],
+)
+async def test_keys_of_the_environment_without_a_key_are_an_error_and_no_reason_to_seal_nothing(
+    called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn, command: tuple[str, ...]
+) -> None:
+    """As "$NEW,$OLD" gives them, if neither is set."""
+    await log_in()
+    code, shown, errors = await called(person | {"ZOOM_STORE_KEYS": ","}, *command)
+
+    assert (code, shown) == (3, "")
+    assert errors == (
+        "zoom-async-auth: ZOOM_STORE_KEYS has no key in it: set it to the keys, with commas between them, or unset it\n"
+    )
+    assert zoom.stats == {"authorization_code": {"ok": 1}}
+    code, shown, _ = await called(person | {"ZOOM_STORE_KEYS": ","}, "doctor", "--as-user")
+    assert code == 1
+    assert "fail  keyring: ZOOM_STORE_KEYS has no key in it" in shown
+
+
+async def test_a_store_that_cannot_be_read_for_a_moment_does_not_pass_for_an_empty_one(
+    called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else plain tokens would join sealed ones, or a new key of the keyring would take the place of the lost one."""
+    await log_in(keys=[KEY])
+
+    async def peek(_store: SQLStore, _key: str) -> None:
+        raise StoreError("the database gave no answer")
+
+    monkeypatch.setattr(SQLStore, "peek", peek)
+    for where in (NO_KEYRING, {}, {"ZOOM_STORE_URL": f"sqlite:///{tokens_of(person)}"}):
+        assert await called(person | where, "login", "--device", "--timeout", "1") == (
+            4,
+            "",
+            "zoom-async-auth: the database gave no answer\n",
+        )
+    assert zoom.token_requests == 1
+
+
+async def test_two_first_log_ins_at_once_make_one_key(
+    at_home: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both have seen that there is none; the second would make what the first has sealed unreadable."""
+    ring = BusyKeyring()
+    monkeypatch.setenv("KEYRING_FILE", at_home["KEYRING_FILE"])
+    monkeypatch.setattr(keyring.core, "_keyring_backend", ring)
+    lock = tmp_path / "data" / "keyring.lock"
+    found = await asyncio.gather(*(look_into_keyring(lock=lock, quiet=True) for _ in range(2)))
+
+    assert ring.put == 1
+    (kept,) = json.loads(await asyncio.to_thread(Path(at_home["KEYRING_FILE"]).read_text)).values()
+    assert [one.key for one in found if isinstance(one, Keychain)] == [kept, kept]
+
+
+async def test_no_key_is_made_where_others_could_make_two(called: Call, person: dict[str, str]) -> None:
+    """The folder would be refused for the tokens, too."""
+    folder = tokens_of(person).parent
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    await asyncio.to_thread(folder.chmod, 0o777)
+    code, shown, errors = await called(person, "login", "--device", "--timeout", "1")
+
+    assert (code, shown, errors.count("\n")) == (3, "", 1)
+    assert "others may write to the folder" in errors
+    assert not await asyncio.to_thread(Path(person["KEYRING_FILE"]).exists)
+
+
+@pytest.mark.parametrize(
     ("ring", "told"),
     [
         ("LockedKeyring", "the keyring failed, KeyringLocked: unlock it, or set ZOOM_STORE_KEYS"),
@@ -154,6 +227,20 @@ async def test_a_store_that_is_named_is_left_to_its_own_keys(
     assert errors == (
         "zoom-async-auth: the tokens in that store are sealed: set ZOOM_STORE_KEYS to the key they are sealed with\n"
     )
+
+
+async def test_a_store_that_fails_does_so_before_a_person_is_troubled(
+    called: Call, person: dict[str, str], tmp_path: Path
+) -> None:
+    """Zoom is not even asked for a code."""
+    folder = tmp_path / "shared"
+    await asyncio.to_thread(folder.mkdir)
+    await asyncio.to_thread(folder.chmod, 0o777)
+    change = {"ZOOM_STORE_KEYS": KEY, "ZOOM_STORE_URL": f"sqlite:///{folder}/tokens.sqlite3"}
+    for way in ("--device", "--no-browser"):
+        code, shown, errors = await called(person | change | {"ZOOM_BASE_URL": "http://127.0.0.1:1"}, "login", way)
+        assert (code, shown, errors.count("\n")) == (3, "", 1)
+        assert "others may write to the folder" in errors
 
 
 @pytest.mark.parametrize("missing", ["platformdirs", "keyring", "cryptography"])

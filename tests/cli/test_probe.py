@@ -97,6 +97,7 @@ async def test_how_tokens_of_an_app_live_side_by_side_is_found_out(zoom: Zoom) -
     found: Found = {}
     async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
         await probe(manager, zoom.credentials, zoom.url, noting(found))
+        own = await manager.bearer()
 
     assert {question: found[question] for question in list(found)[-4:]} == {
         "the earlier of two tokens": "lives",
@@ -104,7 +105,18 @@ async def test_how_tokens_of_an_app_live_side_by_side_is_found_out(zoom: Zoom) -
         "the revoked token": "is dead",
         "the other one after that": "lives",
     }
+    assert list(zoom.model._access) == [own]  # the two that were got for it are revoked
     assert zoom.stats == {"account_credentials": {"ok": 3}}
+
+
+async def test_a_token_that_was_got_in_vain_is_revoked_too(zoom: Zoom) -> None:
+    zoom.faults.add("account_credentials#3:answer=503")
+    found: Found = {}
+    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
+        await probe(manager, zoom.credentials, zoom.url, noting(found))
+
+    assert found["two tokens of the app"] == "were not to be had"
+    assert len(zoom.model._access) == 1
 
 
 async def test_a_zoom_that_fails_is_an_answer_too(zoom: Zoom) -> None:

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from zoom_python_client.zoom_api_client import ZoomApiClient  # type: ignore[import-not-found]
+from zoom_python_client.zoom_api_client import ZoomApiClient
 
 client = ZoomApiClient.init_from_env()
 

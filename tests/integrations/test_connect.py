@@ -416,6 +416,28 @@ async def test_an_app_that_zoom_refuses_tells_whoever_runs_it_why(
         assert "not the secret" not in told
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConfigurationError("others may write to the folder '/srv/app': chmod 700 it"),
+        StoreError("the file '/srv/app/tokens' cannot be read", transient=False),
+        RuntimeError("in /srv/app"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_what_is_wrong_with_the_server_is_told_by_its_log_and_to_no_visitor(
+    site: Site, caplog: pytest.LogCaptureFixture, failure: Exception
+) -> None:
+    async with site(connect_for(Refusing(failure), APP), None) as client:
+        reply = await Browser(client).disconnect(OURS)
+    assert (reply.status_code, title_of(reply)) == (500, "This app needs attention")
+    assert "For whoever runs this app: its log says what is wrong." in reply.text
+    for told in ("/srv", "Error", ".py"):
+        assert told not in reply.text
+    (record,) = (record for record in caplog.records if record.name == "zoom_async_auth")
+    assert ("sites.py:" if isinstance(failure, RuntimeError) else str(failure)) in record.getMessage()
+
+
 async def test_a_code_that_zoom_refuses_ends_the_attempt(site: Site, zoom: Zoom) -> None:
     account = account_at(zoom)
     async with site(connect_for(account, zoom.user_app, base_url=zoom.url), account.opened) as client:
@@ -538,7 +560,7 @@ FAILURES = (
 
 
 async def test_a_failure_is_told_by_what_can_be_done_about_it(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """What passes by itself, and what only whoever runs the app can mend; a bug shows nothing but its class."""
+    """What passes by itself, and what only whoever runs the app can mend; what a bug says is shown nowhere."""
     accounts = Refusing()
     async with site(connect_for(accounts, APP), None) as client:
         browser = Browser(client)

@@ -1,16 +1,20 @@
 """What is aiohttp's own: the manager in the app and its sub-apps, and how a failure reaches the visitor."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.integrations.sites import SITES, account_at
+from tests.integrations.sites import NEVER_SPOKEN, SITES, Browser, account_at, allowed, connect_for
 from zoom_async_auth import TokenManager
 from zoom_async_auth.bearer import BearerMiddleware
 from zoom_async_auth.integrations import aiohttp as ours
+from zoom_async_auth.integrations.accounts import StoredAccounts
 from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.stores.memory import MemoryStore
 
 
 @pytest.fixture
@@ -53,6 +57,52 @@ async def test_the_manager_is_found_in_sub_apps_and_closed_with_the_app(zoom: Zo
         async with client.get("/inner/ready") as reply:
             assert (await reply.json())["ready"]
     assert app[ours.ZOOM].health().state == "closed"
+
+
+async def test_a_probe_of_an_app_without_a_manager_is_told_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    app = web.Application()
+    app.add_routes([ours.health_route()])
+    async with TestClient(TestServer(app)) as client, client.get("/health") as reply:
+        assert reply.status == 500
+    assert "MisuseError: the app has no manager: app.cleanup_ctx.append(zoom_context(...))" in caplog.text
+
+
+async def test_a_code_that_comes_while_the_app_is_shut_down_is_not_lost(zoom: Zoom) -> None:
+    """aiohttp asks to close first, lets open requests go on for a moment, then cancels them in the exchange."""
+    zoom.latency = 0.3
+    accounts = StoredAccounts(zoom.user_app, store=MemoryStore(), base_url=zoom.url)
+    open_request, closing = asyncio.Event(), asyncio.Event()
+    closing.set()
+
+    async def identify(_: web.Request) -> str:
+        open_request.set()
+        await closing.wait()
+        return "default"
+
+    async def go_on(_: web.Application) -> None:
+        closing.set()
+
+    app = web.Application()
+    app.add_subapp(
+        "/zoom", ours.connect_app(connect_for(accounts, zoom.user_app, base_url=zoom.url), identify=identify)
+    )
+    app.on_shutdown.append(go_on)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with httpx.AsyncClient(base_url=url, verify=NEVER_SPOKEN, trust_env=False) as client:
+        browser = Browser(client)
+        query = allowed(zoom, await browser.connect())
+        open_request.clear()
+        closing.clear()
+        load = asyncio.create_task(browser.come_back(**query))
+        await open_request.wait()
+        await runner.cleanup()
+        assert zoom.stats == {"authorization_code": {"ok": 1}}
+        await asyncio.gather(load, return_exceptions=True)  # the visitor gets no answer
+    async with accounts.opened("default") as manager:
+        assert zoom.model.user_of(await manager.bearer()) == "alice"
 
 
 def test_the_middleware_of_the_client_is_here_too() -> None:

@@ -1,6 +1,7 @@
 """Work that outlives the request that asked for it, and is done once."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -86,6 +87,15 @@ async def test_no_flood_of_names_fills_the_memory(errands: Errands) -> None:
     assert work.begun == 4097
     await errands.once("0", work, until=9e9)
     assert work.begun == 4098
+
+
+async def test_where_a_bug_was_is_told_and_nothing_that_it_says(errands: Errands) -> None:
+    """Its text and its frames may hold a code or a token."""
+    outcome = await errands.see_through(Work(KeyError("with a code in it")))
+    assert outcome is not None
+    assert not outcome.transient
+    assert re.fullmatch(r"failed on a bug: KeyError at errands\.py:\d+ > test_errands\.py:\d+", str(outcome))
+    assert (outcome.__cause__, outcome.__context__, outcome.__traceback__) == (None, None, None)
 
 
 Way = Callable[[Errands, Work], Awaitable[object]]

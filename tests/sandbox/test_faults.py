@@ -216,6 +216,15 @@ async def test_who_gets_no_answer_is_in_doubt_whether_zoom_acted_or_not(
     assert zoom.stats == {"client_credentials": {outcome: 1}}
 
 
+async def test_who_waits_for_an_answer_that_never_comes_is_not_sent_an_empty_one_in_the_end(
+    zoom: Zoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoom_async_auth.sandbox.delivery._LONGEST_HANG", 0.01)
+    zoom.faults.add("any:hang")
+
+    assert isinstance(await _sent(zoom, in_memory=False), ZoomAuthError)
+
+
 @BOTH
 async def test_a_drip_that_is_fast_enough_arrives(zoom: Zoom, *, in_memory: bool) -> None:
     zoom.faults.add("any:drip=0.00001")

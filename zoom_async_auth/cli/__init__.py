@@ -10,10 +10,12 @@ Exit codes:
     126  `exec`: the command cannot be run
     127  `exec`: there is no such command
     130  interrupted
+    141  nobody reads the output any more
 
 `exec` ends with the exit code of the command that it runs.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,7 +23,7 @@ from importlib import import_module
 from zoom_async_auth.cli.parser import build_parser
 from zoom_async_auth.errors import AuthorizationRequiredError, ZoomAuthError
 
-MISCONFIGURED, UNAVAILABLE, UNAUTHORIZED, INTERRUPTED = 3, 4, 5, 130
+MISCONFIGURED, UNAVAILABLE, UNAUTHORIZED, INTERRUPTED, BROKEN_PIPE = 3, 4, 5, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,13 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = import_module(f"{__name__}.{options.pop('command')}")
         code: int = command.run(**options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except ZoomAuthError as error:
         sys.stderr.write(f"zoom-async-auth: {error}\n")
         return _exit_code(error)
+    except BrokenPipeError:  # who read it has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        return BROKEN_PIPE
     except OSError as error:  # the port is taken, for one
-        sys.stderr.write(f"zoom-async-auth: {error.strerror or type(error).__name__}\n")
+        where = "" if error.filename is None else f": {error.filename}"
+        sys.stderr.write(f"zoom-async-auth: {error.strerror or type(error).__name__}{where}\n")
         return MISCONFIGURED
     return code
 

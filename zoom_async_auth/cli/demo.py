@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from zoom_async_auth.cli.terminal import TROUBLE
 from zoom_async_auth.errors import ZoomAuthError
 from zoom_async_auth.events import Event, RenewalFailed, TokenRejected, TokenRenewed
 from zoom_async_auth.manager import TokenManager
@@ -73,7 +74,7 @@ def run(*, callers: int, seconds: float, as_json: bool) -> int:
         sys.stdout.write(json.dumps(asdict(summary)) + "\n")
     else:
         _print_summary(summary)
-    return 0 if summary.flawless else 1
+    return 0 if summary.flawless else TROUBLE
 
 
 async def _demo(callers: int, seconds: float, *, quiet: bool) -> Summary:

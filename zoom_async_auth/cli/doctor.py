@@ -1,4 +1,7 @@
-"""`zoom-async-auth doctor`: looks for what is wrong, and says what to do. It shows no secret, and changes nothing."""
+"""`zoom-async-auth doctor`: looks for what is wrong, and says what to do. It shows no secret.
+
+It changes nothing, but that a store may make its table.
+"""
 
 import asyncio
 import os
@@ -12,19 +15,15 @@ from zoom_async_auth.cli.aside import aside
 from zoom_async_auth.cli.asking import ask
 from zoom_async_auth.cli.findings import Finding, fail, ok, warn
 from zoom_async_auth.cli.keychain import Keychain, NoKeyring, look_into_keyring
-from zoom_async_auth.cli.place import KEYS, Address, address_of
+from zoom_async_auth.cli.place import KEYS, Address, address_of, keys_of
 from zoom_async_auth.cli.reach import reach
-from zoom_async_auth.cli.terminal import progress, tell, tell_json
-from zoom_async_auth.cli.who import LOG_IN, Person, named_person
+from zoom_async_auth.cli.terminal import TROUBLE, progress, tell, tell_json
+from zoom_async_auth.cli.who import LOG_IN, Person, base_url_of, named_person
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.identity import credentials_from
-from zoom_async_auth.manager import ZOOM
 from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer
-from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.stores.urls import store_at
 
-TROUBLE = 1
-"""The exit code if anything failed."""
 _PATIENCE = 60.0
 """Seconds for the way to Zoom: name servers that do not answer take long."""
 
@@ -58,7 +57,7 @@ def _patient(*, store: str | None, **whose: Any) -> Patient:  # noqa: ANN401
     except ConfigurationError as error:
         address = error.copy()
     try:
-        base_url = require_base_url(os.environ.get("ZOOM_BASE_URL") or ZOOM)
+        base_url = base_url_of(os.environ)
     except ConfigurationError as error:
         base_url = error.copy()
     try:
@@ -78,7 +77,8 @@ async def _examine(patient: Patient, *, quiet: bool) -> list[Finding]:
 
 
 async def _findings(patient: Patient, *, quiet: bool) -> AsyncIterator[Finding]:
-    yield _credentials(patient.whose)
+    if str(patient.whose) not in {str(patient.base_url), str(patient.address)}:  # or it would be told twice
+        yield _credentials(patient.whose)
     reached = False
     if isinstance(patient.base_url, ConfigurationError):
         yield fail("base URL", str(patient.base_url), "correct ZOOM_BASE_URL, or unset it for Zoom itself")
@@ -106,7 +106,9 @@ async def _findings(patient: Patient, *, quiet: bool) -> AsyncIterator[Finding]:
 def _credentials(whose: Person | Credentials | ConfigurationError) -> Finding:
     match whose:
         case ConfigurationError():
-            return fail("credentials", str(whose), "--as-user if it is a public client, which has no secret")
+            return fail(
+                "credentials", str(whose), "correct that; a public client, which has no secret, needs --as-user"
+            )
         case Person():
             kind = "a public client" if whose.app.client_secret is None else "a client with a secret"
             return ok("credentials", f"of an app that people allow, {kind}")
@@ -164,9 +166,12 @@ async def _login(person: Person, *, quiet: bool) -> Finding:
 
 
 async def _keyring(environ: Mapping[str, str], *, quiet: bool) -> Finding:
-    if environ.get(KEYS):
+    keys = keys_of(environ)
+    if isinstance(keys, ConfigurationError):
+        return fail("keyring", str(keys), "until then no log-in is kept or opened")
+    if keys:
         return ok("keyring", f"not needed: {KEYS} is set")
-    found = await look_into_keyring(create=False, quiet=quiet)
+    found = await look_into_keyring(quiet=quiet)
     match found:
         case Keychain():
             return ok("keyring", f"{found.name}, {'without' if found.key is None else 'with'} a key of ours")

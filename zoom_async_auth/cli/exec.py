@@ -25,6 +25,9 @@ SECRETS = ("ZOOM_CLIENT_SECRET", KEYS, URL)
 def run(*, arguments: list[str], valid_for: float, keep_env: bool, **whose: Any) -> int:  # noqa: ANN401 -- of `named_person`
     """Run the command; return only if it could not be started, or where nothing takes the place of a process."""
     path = shutil.which(arguments[0])
+    if path is None and shutil.which(arguments[0], os.F_OK) is not None:
+        note(f"zoom-async-auth: {arguments[0]!r} cannot be run: it is not executable")
+        return CANNOT_RUN
     if path is None:
         note(f"zoom-async-auth: there is no command {arguments[0]!r}")
         return NOT_FOUND

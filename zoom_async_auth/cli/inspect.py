@@ -37,15 +37,9 @@ async def _own(*, quiet: bool) -> dict[str, Any]:
 
 
 async def _kept(person: Person, *, quiet: bool) -> dict[str, Any]:
-    if person.address.missing:
-        raise person.nobody()
-    place = await person.place(quiet=quiet)
-    async with place.store:
-        reading = await place.store.peek(person.store_key)
-    if reading.record is None or reading.record.token is None:
-        raise person.nobody()
-    kept = {"kept_in": place.address.shown(), "protection": place.protection()}
-    return {"app": "user", **told_of(person.key, reading), **kept, **_told(reading.record.token)}
+    place, reading, token = await person.kept(quiet=quiet)
+    where = {"kept_in": place.address.shown(), "protection": place.protection()}
+    return {"app": "user", **told_of(person.key, reading), **where, **_told(token)}
 
 
 def _told(token: Token) -> dict[str, Any]:

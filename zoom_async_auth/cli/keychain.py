@@ -5,9 +5,12 @@ Errors are returned: the frames here hold the key, and a traceback shows frames.
 
 import base64
 import secrets
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from zoom_async_auth.cli.aside import aside
@@ -38,21 +41,21 @@ class NoKeyring:
     why: str
 
 
-async def look_into_keyring(*, create: bool, quiet: bool) -> Keychain | NoKeyring | ConfigurationError:
+async def look_into_keyring(*, lock: Path | None = None, quiet: bool) -> Keychain | NoKeyring | ConfigurationError:
     """Return the keyring of this system, or why it cannot be used.
 
     Args:
-        create: Whether a key is made if there is none.
+        lock: The file that is locked while a key is made, if there is none; None: none is made.
         quiet: Whether nothing is shown while it takes long.
     """
     try:
         with progress("waiting for the keyring: does it want to be unlocked?", quiet=quiet):
-            return await aside(partial(_look, create=create), within=PATIENCE)
+            return await aside(partial(_look, lock), within=PATIENCE)
     except TimeoutError:
         return ConfigurationError(f"the keyring gave no answer within {PATIENCE:g} s: {_WAY_OUT}")
 
 
-def _look(*, create: bool) -> Keychain | NoKeyring | ConfigurationError:
+def _look(lock: Path | None) -> Keychain | NoKeyring | ConfigurationError:
     try:
         keyring: Any = import_module("keyring")
     except ModuleNotFoundError:
@@ -62,14 +65,26 @@ def _look(*, create: bool) -> Keychain | NoKeyring | ConfigurationError:
         if ring.priority <= 0:  # stands for none at all
             return NoKeyring("this system has no keyring")
         key = ring.get_password(SERVICE, NAME)
-        if key is None and create:
-            ring.set_password(SERVICE, NAME, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
-            key = ring.get_password(SERVICE, NAME)
-            if key is None:
-                return ConfigurationError("the keyring did not keep the key that it was given: set ZOOM_STORE_KEYS")
+        if key is None and lock is not None:
+            key = _made(ring, lock)
+            if isinstance(key, ConfigurationError):
+                return key
         return Keychain(name=str(ring.name), key=key)
     except Exception as foreign:  # noqa: BLE001 -- a keyring may raise anything; only its class is told
         kind = type(foreign).__name__
     if kind == "NoKeyringError":
         return NoKeyring("this system has no keyring")
     return ConfigurationError(f"the keyring failed, {kind}: {_WAY_OUT}")
+
+
+def _made(ring: Any, lock: Path) -> str | ConfigurationError:  # noqa: ANN401 -- a keyring
+    """Make the key, unless another process has just done so: no keyring can look and put in one step."""
+    private_file: Any = import_module("zoom_async_auth.stores.sql.private_file")  # it loads SQLAlchemy
+    if refusal := private_file.make_private(str(lock)):
+        return ConfigurationError(str(refusal))
+    with closing(sqlite3.connect(lock, timeout=PATIENCE, isolation_level=None)) as held:
+        held.execute("BEGIN EXCLUSIVE")  # until it is closed, or this process has ended
+        if ring.get_password(SERVICE, NAME) is None:
+            ring.set_password(SERVICE, NAME, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        key: str | None = ring.get_password(SERVICE, NAME)
+    return key or ConfigurationError("the keyring did not keep the key that it was given: set ZOOM_STORE_KEYS")

@@ -57,6 +57,8 @@ async def _login(
     place = await person.place(create=True, quiet=quiet)
     if place.sealed_with is None:
         note(f"zoom-async-auth: the tokens are {place.protection()}")
+    async with place.store:
+        await place.store.peek(person.store_key)  # a store that fails does so before a person is troubled
     async with person.manager(place) as manager:
         try:
             async with asyncio.timeout(timeout):

@@ -9,16 +9,15 @@ What is there decides whether it is sealed: sealed tokens without their key are 
 ones. Plain ones stay plain until `zoom-async-auth store rewrap`.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
-from zoom_async_auth.cli.keychain import NoKeyring, look_into_keyring
+from zoom_async_auth.cli.keychain import Keychain, NoKeyring, look_into_keyring
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.stores.base import Browsable, Store
 from zoom_async_auth.stores.urls import store_at
@@ -49,6 +48,10 @@ class Address:
     def shown(self) -> str:
         """Return what may be told of it."""
         return str(self.path) if self.path is not None else f"{self.url.partition(':')[0]}: of {URL} or --store"
+
+    def lock(self) -> Path | None:
+        """Return what is locked while a key is made in the keyring; None: it is not sealed with one."""
+        return self.path.with_name("keyring.lock") if self.own and self.path is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ async def place_at(address: Address, key: str, *, create: bool = False, quiet: b
 
     Raises:
         ConfigurationError: What is there is sealed, and the key is not to be had.
-        StoreError: The store does not answer.
+        StoreError: The store does not answer, so nobody knows whether what is there is sealed.
     """
     outcome = await _place_at(address, key, create=create, quiet=quiet)
     if isinstance(outcome, ConfigurationError):
@@ -130,9 +133,13 @@ async def place_at(address: Address, key: str, *, create: bool = False, quiet: b
     return outcome
 
 
-def keys_of(environ: Mapping[str, str]) -> list[str]:
-    """Return the keys that the environment names."""
-    return [key for key in environ.get(KEYS, "").split(",") if key]
+def keys_of(environ: Mapping[str, str]) -> list[str] | ConfigurationError:
+    """Return the keys that the environment names; the list is empty if they are not set."""
+    named = environ.get(KEYS, "")
+    keys = [key for key in named.split(",") if key]
+    if named and not keys:  # "$NEW,$OLD", and neither is set
+        return ConfigurationError(f"{KEYS} has no key in it: set it to the keys, with commas between them, or unset it")
+    return keys
 
 
 async def _content_of(store: Store, key: str) -> Content:
@@ -140,12 +147,16 @@ async def _content_of(store: Store, key: str) -> Content:
     content = Content.NOTHING
     async with store:
         for known in dict.fromkeys([key, *await _keys(store)]):
-            with contextlib.suppress(StoreError):  # one record that cannot be read is no reason to read none
+            try:
                 record = (await store.peek(known)).record
-                if record is not None and record.token is not None:
-                    if record.token.access_token.startswith(_SEALED):
-                        return Content.SEALED
-                    content = Content.PLAIN
+            except StoreError as error:
+                if error.transient:  # it would pass for nothing, and plain tokens might join sealed ones
+                    raise
+                continue  # one record that cannot be read is no reason to read none
+            if record is not None and record.token is not None:
+                if record.token.access_token.startswith(_SEALED):
+                    return Content.SEALED
+                content = Content.PLAIN
     return content
 
 
@@ -158,31 +169,43 @@ async def _keys(store: object) -> tuple[str, ...]:
 
 async def _place_at(address: Address, key: str, *, create: bool, quiet: bool) -> Place | ConfigurationError:
     place = Place(store=store_at(address.url), address=address, why_not=f"{KEYS} is not set")
-    if os.environ.get(KEYS):
-        return _sealing(place, keys_of(os.environ), f"the keys of {KEYS}")
+    keys = keys_of(os.environ)
+    if isinstance(keys, ConfigurationError):
+        return keys
+    if keys:
+        return _sealing(place, keys, f"the keys of {KEYS}")
     content = Content.NOTHING if address.missing else await _content_of(place.store, key)
-    if not address.own:
-        if content is Content.SEALED:
-            return ConfigurationError(
-                f"the tokens in that store are sealed: set {KEYS} to the key they are sealed with"
-            )
-        return place
+    if address.own:
+        return await _own_place(place, content, create=create, quiet=quiet)
+    if content is Content.SEALED:
+        return ConfigurationError(f"the tokens in that store are sealed: set {KEYS} to the key they are sealed with")
+    return place
+
+
+async def _own_place(place: Place, content: Content, *, create: bool, quiet: bool) -> Place | ConfigurationError:
+    """Return the file in the data folder, with what the keyring has for it."""
     if content is Content.PLAIN:
         return replace(place, why_not="as it was from the start (store rewrap seals it, if there is a keyring)")
     if content is Content.NOTHING and not create:
         return place
-    found = await look_into_keyring(create=create and content is Content.NOTHING, quiet=quiet)
-    if isinstance(found, ConfigurationError):
-        return found
-    if isinstance(found, NoKeyring) and content is Content.NOTHING:
-        return replace(place, why_not=found.why)
-    if isinstance(found, NoKeyring) or found.key is None:
-        reason = found.why if isinstance(found, NoKeyring) else f"{found.name} has no such key any more"
-        return ConfigurationError(
-            f"the tokens in {address.shown()} are sealed with a key in the keyring, and {reason}: "
-            f"set {KEYS} to that key, or log out and in again"
-        )
-    return _sealing(place, [found.key], f"a key in the keyring ({found.name})")
+    found = await look_into_keyring(lock=place.address.lock() if content is Content.NOTHING else None, quiet=quiet)
+    match found:
+        case ConfigurationError():
+            return found
+        case NoKeyring(why=why) if content is Content.NOTHING:
+            return replace(place, why_not=why)
+        case NoKeyring(why=why):
+            reason = why
+        case Keychain(name=name, key=str() as key):
+            return _sealing(place, [key], f"a key in the keyring ({name})")
+        case Keychain(name=name):
+            reason = f"{name} has no such key any more"
+        case _:
+            assert_never(found)
+    return ConfigurationError(
+        f"the tokens in {place.address.shown()} are sealed with a key in the keyring, and {reason}: "
+        f"set {KEYS} to that key, or log out and in again"
+    )
 
 
 def _sealing(place: Place, keys: Sequence[str], told: str) -> Place | ConfigurationError:

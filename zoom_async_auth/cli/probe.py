@@ -13,15 +13,14 @@ from dataclasses import asdict, dataclass
 from zoom_async_auth.bearer import TOKEN_REJECTED
 from zoom_async_auth.cli.claims import claims_of
 from zoom_async_auth.cli.terminal import note, progress, tell, tell_json
-from zoom_async_auth.cli.who import Person, opened
+from zoom_async_auth.cli.who import Person, base_url_of, opened
 from zoom_async_auth.clock import SystemClock
 from zoom_async_auth.endpoint import AiohttpTransport, Endpoint
 from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError, ZoomAuthError
 from zoom_async_auth.identity import credentials_from
-from zoom_async_auth.manager import ZOOM, TokenManager
+from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import Credentials, own_grant
 from zoom_async_auth.oauth.grants import AppGrant, DeviceCodeGrant, RefreshTokenGrant
-from zoom_async_auth.oauth.origin import require_base_url
 from zoom_async_auth.oauth.token import StoredToken, Token
 
 _CLOCK = SystemClock()
@@ -39,7 +38,7 @@ class Answer:
 
 def run(person: Person | None, *, as_json: bool) -> int:
     """Ask for leave, then probe."""
-    base_url = require_base_url(os.environ.get("ZOOM_BASE_URL") or ZOOM)
+    base_url = base_url_of(os.environ)
     credentials = person.app if person is not None else credentials_from(os.environ)
     if isinstance(credentials, ConfigurationError):
         raise credentials
@@ -56,7 +55,9 @@ def run(person: Person | None, *, as_json: bool) -> int:
 
 def _may(person: Person | None, base_url: str) -> bool:
     """Ask whoever sits in front of it."""
-    what = "gets tokens of the app, and revokes them" if person is None else f"uses up the log-in of {person.key!r}"
+    what = (
+        "gets three tokens of the app, and revokes two" if person is None else f"uses up the log-in of {person.key!r}"
+    )
     sys.stderr.write(f"This {what}, at {base_url}. Type yes to go on: ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() == "yes"
@@ -117,14 +118,20 @@ class _Probing:
 
     async def app(self, grant: AppGrant) -> None:
         """Find out how tokens of an app live side by side, and die."""
-        first, second = await self._endpoint.exchange(grant), await self._endpoint.exchange(grant)
-        if isinstance(first, ZoomAuthError) or isinstance(second, ZoomAuthError):
+        first = await self._endpoint.exchange(grant)
+        if isinstance(first, ZoomAuthError):
             self._tell("two tokens of the app", "were not to be had")
+            return
+        second = await self._endpoint.exchange(grant)
+        if isinstance(second, ZoomAuthError):
+            self._tell("two tokens of the app", "were not to be had")
+            await self._endpoint.revoke(first.access_token)
             return
         self._tell("the earlier of two tokens", await self._life(first))
         self._tell("revoking it", _outcome(await self._endpoint.revoke(first.access_token)))
         self._tell("the revoked token", await self._life(first))
         self._tell("the other one after that", await self._life(second))
+        await self._endpoint.revoke(second.access_token)
 
     async def device(self) -> None:
         """Find out what a device that asks too early, and too often, is told."""

@@ -35,7 +35,7 @@ _PAGE = """<!doctype html>
 padding:0 1.25rem;overflow-wrap:anywhere}}h1{{font-size:1.5rem;line-height:1.3}}</style></head>
 <body><main><h1>{title}</h1><p>{text}</p></main></body></html>
 """
-_NOT_THIS = (400, "This is not the answer", "It belongs to another attempt to log in, or was used. Start again.")
+_NOT_THIS = (400, "This is not the answer", "It belongs to another attempt to log in, or was used. See the terminal.")
 _NOTHING_HERE = (404, "Nothing here", "This address only waits for the end of a log-in.")
 
 
@@ -47,6 +47,9 @@ class Receiver:
         base_url: Of Zoom.
         port: Of this host; 0: any that is free.
         path: Where the callback comes to.
+
+    Raises:
+        ConfigurationError: On entry: the port cannot be used.
     """
 
     def __init__(self, app: UserOAuth, *, base_url: str, port: int, path: str) -> None:

@@ -8,13 +8,10 @@ from typing import Any
 
 from zoom_async_auth.cli.keychain import NoKeyring, look_into_keyring
 from zoom_async_auth.cli.place import KEYS, Address, address_of, keys_of
-from zoom_async_auth.cli.terminal import tell, tell_json
+from zoom_async_auth.cli.terminal import TROUBLE, tell, tell_json
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.stores.base import Browsable, Reading, Store
 from zoom_async_auth.stores.urls import store_at
-
-TROUBLE = 1
-"""The exit code if something is not as it should be."""
 
 _PAGE = 500
 
@@ -65,7 +62,7 @@ async def _list(store: Store, *, as_json: bool) -> int:
 
 async def _forget(store: Store, key: str, *, as_json: bool) -> int:
     async with store:
-        if key not in [known async for known in _keys(store)]:
+        if not await _has(store, key):
             raise ConfigurationError("there is no such key: `list` shows all, as they have to be given")
         await store.forget(key)
     if as_json:
@@ -100,8 +97,10 @@ async def _rewrap(address: Address, *, as_json: bool) -> int:
 async def _encrypted(address: Address, environ: Mapping[str, str], *, quiet: bool) -> Any | ConfigurationError:  # noqa: ANN401
     """Return an EncryptedStore. The error is returned: the frame here holds keys."""
     keys = keys_of(environ)
+    if isinstance(keys, ConfigurationError):
+        return keys
     if not keys and address.own:
-        found = await look_into_keyring(create=True, quiet=quiet)
+        found = await look_into_keyring(lock=address.lock(), quiet=quiet)
         if isinstance(found, ConfigurationError):
             return found
         keys = [] if isinstance(found, NoKeyring) or found.key is None else [found.key]
@@ -113,6 +112,14 @@ async def _encrypted(address: Address, environ: Mapping[str, str], *, quiet: boo
     except ConfigurationError as known:
         failure = known.copy()
     return failure
+
+
+async def _has(store: Store, key: str) -> bool:
+    """Tell whether a key is listed, also one whose record cannot be read."""
+    async for known in _keys(store):
+        if known >= key:  # they come in order
+            return known == key
+    return False
 
 
 async def _keys(store: object) -> AsyncIterator[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+TROUBLE = 1
+"""The exit code if something is not as it should be."""
 _PATIENCE = 0.4
 """Seconds after which something takes long."""
 _FRAMES = "|/-\\"

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from zoom_async_auth.cli.place import Address, Place, address_of, place_at
 from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError
 from zoom_async_auth.identity import namespace_of, require_key
-from zoom_async_auth.manager import ZOOM, TokenManager
+from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
-from zoom_async_auth.oauth.origin import require_base_url
+from zoom_async_auth.oauth.origin import ZOOM, require_base_url
+from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.stores.base import Reading
 
 PATIENCE = RenewalPolicy(timeout=10.0)
 """A person sits in front of it, or a script that has a retry of its own."""
@@ -54,25 +56,42 @@ class Person:
         """Return a manager of this identity."""
         return TokenManager(self.app, store=place.store, key=self.key, base_url=self.base_url, policy=PATIENCE)
 
-    @asynccontextmanager
-    async def opened(self, *, quiet: bool) -> AsyncIterator[TokenManager]:
-        """Open the manager of somebody who has logged in.
+    async def kept(self, *, quiet: bool) -> tuple[Place, Reading, Token]:
+        """Return where the log-in is kept, and what is.
 
         Raises:
-            AuthorizationRequiredError: Nobody has, or not for long enough ago.
+            AuthorizationRequiredError: Nobody has.
+            ConfigurationError, StoreError: As for `place_at`.
         """
         if self.address.missing:
             raise self.nobody()
         place = await self.place(quiet=quiet)
         async with place.store:
-            record = (await place.store.peek(self.store_key)).record
-        if record is None or record.token is None:
+            reading = await place.store.peek(self.store_key)
+        if reading.record is None or reading.record.token is None:
             raise self.nobody()
+        return place, reading, reading.record.token
+
+    @asynccontextmanager
+    async def opened(self, *, quiet: bool) -> AsyncIterator[TokenManager]:
+        """Open the manager of somebody who has logged in.
+
+        Raises:
+            AuthorizationRequiredError: Nobody has, or Zoom does not renew the log-in any more.
+            ConfigurationError, StoreError: As for `place_at`.
+        """
+        place, *_ = await self.kept(quiet=quiet)
         async with self.manager(place) as manager:
             try:
                 yield manager
             except AuthorizationRequiredError as refused:
-                failure = AuthorizationRequiredError(f"{refused.args[0]}: {LOG_IN}", error=refused.error)
+                failure = AuthorizationRequiredError(
+                    f"{refused.args[0]}: {LOG_IN}",
+                    error=refused.error,
+                    reason=refused.reason,
+                    status=refused.status,
+                    tracking_id=refused.tracking_id,
+                )
             else:
                 return
         raise failure
@@ -87,8 +106,7 @@ def person_of(*, key: str | None, client_id: str | None, store: str | None) -> P
     app = _app_of(client_id, os.environ)
     if isinstance(app, ConfigurationError):
         raise app
-    base_url = require_base_url(os.environ.get("ZOOM_BASE_URL") or ZOOM)
-    return Person(app=app, base_url=base_url, key=require_key(key), address=address_of(store))
+    return Person(app=app, base_url=base_url_of(os.environ), key=require_key(key), address=address_of(store))
 
 
 def named_person(*, as_user: bool, key: str | None, client_id: str | None, store: str | None) -> Person | None:
@@ -107,6 +125,15 @@ async def opened(person: Person | None, *, quiet: bool) -> AsyncIterator[TokenMa
     """Open the manager of a person, or that of the app."""
     async with TokenManager.from_env(policy=PATIENCE) if person is None else person.opened(quiet=quiet) as manager:
         yield manager
+
+
+def base_url_of(environ: Mapping[str, str]) -> str:
+    """Return which Zoom it is.
+
+    Raises:
+        ConfigurationError: ZOOM_BASE_URL is no origin, or not a safe one.
+    """
+    return require_base_url(environ.get("ZOOM_BASE_URL") or ZOOM)
 
 
 def _app_of(client_id: str | None, environ: Mapping[str, str]) -> UserOAuth | ConfigurationError:

@@ -14,10 +14,10 @@ import anyio
 
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
 from zoom_async_auth.identity import namespace_of, require_key
-from zoom_async_auth.manager import ZOOM, TokenManager
+from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
-from zoom_async_auth.oauth.origin import require_base_url
+from zoom_async_auth.oauth.origin import ZOOM, require_base_url
 from zoom_async_auth.renewal.engine import OnUncommitted
 from zoom_async_auth.stores.base import Store
 from zoom_async_auth.stores.memory import MemoryStore
@@ -92,15 +92,33 @@ class OneAccount:
             self._manager = None
 
     async def authorize(self, key: str, grant: AuthorizationCodeGrant, /) -> None:
-        """Spend a code, and keep what it buys."""
+        """Spend a code, and keep what it buys.
+
+        Raises:
+            MisuseError: It is not open.
+            ConfigurationError: `key` is another one than that of the account.
+            ZoomAuthError: As for `TokenManager.authorize()`.
+        """
         await self._opened(key).authorize(grant)
 
     async def revoke(self, key: str, /) -> None:
-        """Have Zoom kill the token, then forget it."""
+        """Have Zoom kill the token, then forget it.
+
+        Raises:
+            MisuseError: It is not open.
+            ConfigurationError: `key` is another one than that of the account.
+            ZoomAuthError: As for `TokenManager.revoke()`.
+        """
         await self._opened(key).revoke()
 
     async def forget(self, key: str, /) -> None:
-        """Forget the token, in the store and here. Other processes notice when they renew, or the API says 401."""
+        """Forget the token, in the store and here. Other processes notice when they renew, or the API says 401.
+
+        Raises:
+            MisuseError: It is not open.
+            ConfigurationError: `key` is another one than that of the account.
+            ZoomAuthError: As for `TokenManager.forget()`.
+        """
         await self._opened(key).forget()
 
     def _opened(self, key: str) -> TokenManager:
@@ -139,7 +157,11 @@ class StoredAccounts:
         self._kept.manager(None, **options)  # what is wrong with an option is told now
 
     def opened(self, key: str) -> TokenManager:
-        """Return a manager for one account, to be entered."""
+        """Return a manager for one account, to be entered.
+
+        Raises:
+            ConfigurationError: `key` cannot be one.
+        """
         return self._kept.manager(key, **self._options)
 
     async def authorize(self, key: str, grant: AuthorizationCodeGrant, /) -> None:
@@ -147,6 +169,7 @@ class StoredAccounts:
 
         Raises:
             StoreError: The code is spent, and what it bought could not be stored: connect again.
+            ZoomAuthError: As for `TokenManager.authorize()`.
         """
         lost: list[str] = []
         rescue: OnUncommitted = self._options.get("on_uncommitted") or (lambda key, _: lost.append(key))
@@ -156,12 +179,21 @@ class StoredAccounts:
             raise StoreError("Zoom gave a token, and the store did not take it: connect again", transient=False)
 
     async def revoke(self, key: str, /) -> None:
-        """Have Zoom kill the token, then forget it."""
+        """Have Zoom kill the token, then forget it.
+
+        Raises:
+            ZoomAuthError: As for `TokenManager.revoke()`.
+        """
         async with self.opened(key) as manager:
             await manager.revoke()
 
     async def forget(self, key: str, /) -> None:
-        """Forget the token in the store. Managers that are open notice when they renew, or the API says 401."""
+        """Forget the token in the store. Managers that are open notice when they renew, or the API says 401.
+
+        Raises:
+            ConfigurationError: `key` cannot be one.
+            StoreError: The store failed, or gave no answer within `PATIENCE`.
+        """
         await self._kept.forget(key)
 
 

@@ -32,10 +32,11 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
 from zoom_async_auth.bearer import BearerMiddleware
-from zoom_async_auth.errors import ZoomAuthError
+from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
-from zoom_async_auth.integrations.connect import Connect, Key, Visit, Webhook, health_reply, resolved, retry_after
+from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
+from zoom_async_auth.integrations.readiness import health_reply, retry_after
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -55,7 +56,7 @@ __all__ = [
 ZOOM = web.AppKey("ZOOM", TokenManager)
 """Where an app has the manager that `zoom_context` opened; `request.config_dict[ZOOM]` finds it in sub-apps, too."""
 
-Identify = Callable[[web.Request], Key | Awaitable[Key]]
+Identify = Callable[[web.Request], KeyOrNobody | Awaitable[KeyOrNobody]]
 
 
 def zoom_context(
@@ -104,8 +105,8 @@ def connect_app(connect: Connect, *, identify: Identify) -> web.Application:
         await connect.aclose()
 
     app = web.Application()
-    # Not in its cleanup: the manager of the app around it is closed by then.
-    app.on_shutdown.append(close)
+    app.on_shutdown.append(close)  # while the manager of the app around it is open: in its cleanup it no longer is
+    app.on_cleanup.append(close)  # what a request has begun that was still open then
     for route in connect.routes:
         app.router.add_route(route.method, route.path, _handler(route.answer, identify))
     return app
@@ -115,7 +116,10 @@ def health_route(path: str = "/health") -> web.RouteDef:
     """Return the route of a readiness probe, which tells how the manager of `zoom_context` is."""
 
     async def health(request: web.Request) -> web.Response:
-        return _response(health_reply(request.config_dict[ZOOM].health()))
+        manager = request.config_dict.get(ZOOM)
+        if manager is None:
+            raise MisuseError("the app has no manager: app.cleanup_ctx.append(zoom_context(...))")
+        return _response(health_reply(manager.health()))
 
     return web.get(path, health)
 

@@ -15,9 +15,7 @@ server's access log shows the callback's address; the code in it is worth nothin
 """
 
 import inspect
-import json
 import logging
-import math
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -39,11 +37,11 @@ from zoom_async_auth.integrations import pages
 from zoom_async_auth.integrations.accounts import Accounts
 from zoom_async_auth.integrations.attempts import NONCE_BYTES, Attempt, Attempts
 from zoom_async_auth.integrations.errands import Errands
-from zoom_async_auth.integrations.pages import PLAIN_HEADERS, Reply
-from zoom_async_auth.manager import ZOOM
+from zoom_async_auth.integrations.pages import Reply, json_reply
+from zoom_async_auth.integrations.readiness import retry_after
 from zoom_async_auth.oauth.authorize import read_callback
 from zoom_async_auth.oauth.credentials import UserOAuth
-from zoom_async_auth.oauth.origin import require_base_url, safe_origin
+from zoom_async_auth.oauth.origin import ZOOM, require_base_url, safe_origin
 from zoom_async_auth.oauth.secretive import require_text, secretive
 from zoom_async_auth.oauth.webhook import (
     MAX_WEBHOOK,
@@ -53,18 +51,15 @@ from zoom_async_auth.oauth.webhook import (
     WebhookRefused,
     read_webhook,
 )
-from zoom_async_auth.renewal.health import Health
 
-SHORTEST_SECRET: Final = 32
+SHORTEST_SECRET: Final = 32  # characters or bytes
 _LONGEST_BODY: Final = 5.0  # seconds for a notification to arrive
-_RETRY_AFTER: Final = 10.0  # seconds, where nothing is known
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")  # a backslash counts as a slash in browsers
 
 _log = logging.getLogger("zoom_async_auth")
 
-_JSON = (("Content-Type", "application/json"), *PLAIN_HEADERS)
-Key = str | None
-KeyOf = Callable[[Deauthorized], Key | Awaitable[Key]]
+KeyOrNobody = str | None
+KeyOf = Callable[[Deauthorized], KeyOrNobody | Awaitable[KeyOrNobody]]
 
 
 @secretive
@@ -124,7 +119,6 @@ class Connect:
         webhook: What is needed to be told by Zoom; None: there is no /webhook.
         base_url: As for `TokenManager`.
         clock: Where time comes from; its wall clock must be that of the other processes.
-        random_bytes: Returns that many bytes that nobody can guess.
 
     Raises:
         ConfigurationError: An argument that cannot work.
@@ -141,7 +135,6 @@ class Connect:
         webhook: Webhook | None = None,
         base_url: str = ZOOM,
         clock: Clock | None = None,
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         problem = _problem(credentials, redirect_uri=redirect_uri, secret=secret, after=after, base_url=base_url)
         if problem is not None:
@@ -153,7 +146,6 @@ class Connect:
         self._after = after
         self._webhook = webhook
         self._now = (clock or SystemClock()).time
-        self._random_bytes = random_bytes
         self._errands = Errands(self._now)
         self._attempts = Attempts(
             credentials,
@@ -184,7 +176,7 @@ class Connect:
         if key is None:
             return pages.nobody()
         url, cookies = self._attempts.begin(
-            require_key(key), _cookies(visit), nonce=self._random_bytes(NONCE_BYTES), now=self._now()
+            require_key(key), _cookies(visit), nonce=secrets.token_bytes(NONCE_BYTES), now=self._now()
         )
         return _with_cookies(pages.redirection(url), cookies)
 
@@ -235,13 +227,13 @@ class Connect:
         """Take a notification of Zoom's. One that comes twice does nothing the second time."""
         webhook = self._webhook
         if webhook is None:
-            return _told(HTTPStatus.NOT_FOUND)
+            return json_reply(HTTPStatus.NOT_FOUND)
         body = None
         with anyio.move_on_after(_LONGEST_BODY) as reading:
             body = await _whole(visit.body(), MAX_WEBHOOK)
         if body is None:
             late = reading.cancelled_caught
-            return _told(HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return json_reply(HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         signed = SignedBody(
             body=body,
             signature=visit.headers.get("x-zm-signature"),
@@ -249,13 +241,13 @@ class Connect:
         )
         match read_webhook(signed, secret_token=webhook.secret_token, client_id=self._client_id, now=self._now()):
             case WebhookRefused(forged=forged, why=why):
-                return _told(HTTPStatus.UNAUTHORIZED if forged else HTTPStatus.BAD_REQUEST, {"error": why})
+                return json_reply(HTTPStatus.UNAUTHORIZED if forged else HTTPStatus.BAD_REQUEST, {"error": why})
             case UrlValidation() as validation:
-                return _told(HTTPStatus.OK, validation.answer(webhook.secret_token))
+                return json_reply(HTTPStatus.OK, validation.answer(webhook.secret_token))
             case Deauthorized() as deauthorized:
                 return await self._forget(await resolved(webhook.key_of(deauthorized)))
             case _:
-                return _told(HTTPStatus.NO_CONTENT)
+                return json_reply(HTTPStatus.NO_CONTENT)
 
     async def _finished(self, key: str, attempt: Attempt, visit: Visit) -> ZoomAuthError | None:
         grant = read_callback(visit.query, attempt.request)
@@ -267,40 +259,17 @@ class Connect:
 
     async def _forget(self, key: str | None) -> Reply:
         if key is None:
-            return _told(HTTPStatus.NO_CONTENT)
+            return json_reply(HTTPStatus.NO_CONTENT)
         failure = await self._errands.see_through(lambda: self._accounts.forget(key))
         if failure is None:
-            return _told(HTTPStatus.NO_CONTENT)
+            return json_reply(HTTPStatus.NO_CONTENT)
         _report(failure)
-        return _told(HTTPStatus.SERVICE_UNAVAILABLE)  # anything but 2xx: Zoom sends it again
+        return json_reply(HTTPStatus.SERVICE_UNAVAILABLE)  # anything but 2xx: Zoom sends it again
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
         """Tell whether a form of our own origin was sent. Who says nothing about that is no browser of today."""
         site = headers.get("sec-fetch-site")
         return site == "same-origin" if site is not None else headers.get("origin") == self._origin
-
-
-def health_reply(health: Health) -> Reply:
-    """Answer a readiness probe: 200 if requests should be sent here, else 503.
-
-    An app that waits for a person's consent is ready for that: taken out of service it would wait for ever.
-    """
-    told = {
-        "state": health.state,
-        "ready": health.ready,
-        "durable": health.durable,
-        "generation": health.generation,
-        "seconds_left": health.seconds_left,
-        "next_attempt": health.next_attempt,
-        "last_error": None if health.last_error is None else str(health.last_error),
-    }
-    fit = health.ready or health.state in {"unauthorized", "dead"}
-    return _told(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
-
-
-def retry_after(error: ZoomAuthError) -> str:
-    """Return the value of a `Retry-After` header."""
-    return str(max(1, math.ceil(_RETRY_AFTER if error.retry_after is None else error.retry_after)))
 
 
 def _problem(
@@ -326,7 +295,7 @@ def _may_pass(failure: ZoomAuthError) -> bool:
     return failure.transient or isinstance(failure, ManagerClosedError)
 
 
-async def resolved(value: Key | Awaitable[Key]) -> Key:
+async def resolved(value: KeyOrNobody | Awaitable[KeyOrNobody]) -> KeyOrNobody:
     """Return what a function of the app returns, be it asynchronous or not."""
     return await value if inspect.isawaitable(value) else value
 
@@ -349,16 +318,12 @@ def _with_cookies(reply: Reply, cookies: tuple[str, ...]) -> Reply:
     return replace(reply, headers=(*reply.headers, *(("Set-Cookie", cookie) for cookie in cookies)))
 
 
-def _told(status: int, content: Mapping[str, object] | None = None) -> Reply:
-    if content is None:
-        return Reply(status=status, headers=PLAIN_HEADERS)
-    return Reply(status=status, headers=_JSON, body=json.dumps(content).encode())
-
-
 def _failed(failure: ZoomAuthError) -> Reply:
     if not isinstance(failure, AuthorizationRequiredError):
         _report(failure)
-        return pages.attention(hint=str(failure))
+        # What Zoom refuses is looked up here while an app is set up; anything else may tell of the server it runs on.
+        is_zooms = failure.error is not None or failure.status is not None
+        return pages.attention(hint=str(failure) if is_zooms else "its log says what is wrong.")
     return pages.declined() if failure.error == "access_denied" else pages.over()
 
 

@@ -31,8 +31,9 @@ from fastapi.requests import HTTPConnection
 
 from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
-from zoom_async_auth.integrations.connect import Connect, Key, Visit, Webhook, health_reply, resolved, retry_after
+from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
+from zoom_async_auth.integrations.readiness import health_reply, retry_after
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -49,7 +50,7 @@ __all__ = [
     "zoom_of",
 ]
 
-Identify = Callable[[Request], Key | Awaitable[Key]]
+Identify = Callable[[Request], KeyOrNobody | Awaitable[KeyOrNobody]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 

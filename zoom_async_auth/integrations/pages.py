@@ -1,8 +1,9 @@
 """What goes back to a browser, and the pages among it: plain, everything escaped, nothing loaded from elsewhere."""
 
 import html
+import json
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from http import HTTPStatus
@@ -78,20 +79,28 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-PLAIN_HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+_PLAIN_HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 """Of every reply: each is for one person, now."""
 _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'"
 _PAGE_HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Content-Security-Policy", f"{_POLICY}; frame-ancestors 'none'"),
     ("X-Frame-Options", "DENY"),
-    *PLAIN_HEADERS,
+    *_PLAIN_HEADERS,
 )
+
+
+def json_reply(status: int, content: Mapping[str, object] | None = None) -> Reply:
+    """Answer a program; without `content`, by the status alone."""
+    if content is None:
+        return Reply(status=status, headers=_PLAIN_HEADERS)
+    headers = (("Content-Type", "application/json"), *_PLAIN_HEADERS)
+    return Reply(status=status, headers=headers, body=json.dumps(content).encode())
 
 
 def redirection(address: str) -> Reply:
     """Send the browser on, by GET."""
-    headers = (("Location", address), ("Referrer-Policy", "no-referrer"), *PLAIN_HEADERS)
+    headers = (("Location", address), ("Referrer-Policy", "no-referrer"), *_PLAIN_HEADERS)
     return Reply(status=HTTPStatus.SEE_OTHER, headers=headers)
 
 

@@ -21,6 +21,7 @@ async def deliver(request: web.Request, reply: Reply) -> web.StreamResponse:
             return response_of(reply)
         case Delivery.NEVER:
             await asyncio.sleep(_LONGEST_HANG)
+            _reset(request)
         case Delivery.RESET:
             _reset(request)
         case Delivery.CUT:

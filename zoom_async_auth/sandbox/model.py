@@ -23,6 +23,7 @@ from zoom_async_auth.sandbox.jwt import REFRESH_LIFETIME, Subject, mint
 CODE_LIFETIME = 300.0
 DEVICE_LIFETIME = 900.0
 DEVICE_INTERVAL = 5.0
+"""Seconds."""
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 _LOOPBACK = re.compile(

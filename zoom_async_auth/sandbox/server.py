@@ -44,6 +44,7 @@ class Sandbox:
 
     Raises:
         ConfigurationError: `host` is no loopback address.
+        OSError: On entry: the port is taken.
     """
 
     def __init__(

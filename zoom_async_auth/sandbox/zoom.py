@@ -94,7 +94,11 @@ class Zoom:
         return sum(sum(outcomes.values()) for outcomes in self._counts.values())
 
     def authorize(self, user: str = "alice", *, app: UserOAuth | None = None, code_challenge: str | None = None) -> str:
-        """Return a code, as if `user` had allowed `app` on the consent page."""
+        """Return a code, as if `user` had allowed `app` on the consent page.
+
+        Raises:
+            ConfigurationError: `app` is none of the sandbox's.
+        """
         known = self.model.app((app or self.user_app).client_id)
         if known is None:
             raise ConfigurationError("the sandbox does not know this app")

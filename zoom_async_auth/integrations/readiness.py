@@ -1,0 +1,34 @@
+"""Whether an app should be sent requests now, and if not, when again: for any web framework."""
+
+import math
+from http import HTTPStatus
+from typing import Final
+
+from zoom_async_auth.errors import ZoomAuthError
+from zoom_async_auth.integrations.pages import Reply, json_reply
+from zoom_async_auth.renewal.health import Health
+
+_RETRY_AFTER: Final = 10.0  # seconds, where nothing is known
+
+
+def health_reply(health: Health) -> Reply:
+    """Answer a readiness probe: 200 if requests should be sent here, else 503.
+
+    An app that waits for a person's consent is ready for that: taken out of service it would wait for ever.
+    """
+    told = {
+        "state": health.state,
+        "ready": health.ready,
+        "durable": health.durable,
+        "generation": health.generation,
+        "seconds_left": health.seconds_left,
+        "next_attempt": health.next_attempt,
+        "last_error": None if health.last_error is None else str(health.last_error),
+    }
+    fit = health.ready or health.state in {"unauthorized", "dead"}
+    return json_reply(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
+
+
+def retry_after(error: ZoomAuthError) -> str:
+    """Return the value of a `Retry-After` header."""
+    return str(max(1, math.ceil(_RETRY_AFTER if error.retry_after is None else error.retry_after)))
