@@ -1,11 +1,10 @@
 """What one process tells another about a store and an app: plain values, which can be pickled."""
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from zoom_async_auth import RenewalPolicy, ServerToServer, StoreError, TokenManager, UserOAuth
+from zoom_async_auth import RenewalPolicy, ServerToServer, TokenManager, UserOAuth, ZoomAuthError
 from zoom_async_auth.identity import namespace_of
 from zoom_async_auth.oauth.credentials import Credentials
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
@@ -94,8 +93,11 @@ def live(zoom: Zoom, user: str) -> str | None:
 
 
 async def patiently(work: Callable[[], Awaitable[_T]]) -> _T:
-    """Return what `work` returns. So many processes share the store that it may be busy: then it is asked again."""
+    """Return what `work` returns. So many processes share host and store that they may be busy: then it is asked again."""
     for _ in range(5):
-        with contextlib.suppress(StoreError):
+        try:
             return await work()
+        except ZoomAuthError as error:
+            if not error.transient:
+                raise
     return await work()
