@@ -93,7 +93,7 @@ def live(zoom: Zoom, user: str) -> str | None:
 
 
 async def patiently(work: Callable[[], Awaitable[_T]]) -> _T:
-    """Return what `work` returns. So many processes share host and store that they may be busy: then it is asked again."""
+    """Return what `work` returns. Host and store are shared by so many that they may be busy: ask again."""
     for _ in range(5):
         try:
             return await work()
