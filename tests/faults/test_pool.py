@@ -5,6 +5,7 @@ import contextlib
 import json
 from base64 import urlsafe_b64decode
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ HAPPENS = ("call", "call", "call", "invalidate", "renew", "authorize", "pass an 
 """To one of two identities."""
 
 
+@pytest.mark.timeout(120)  # a few seconds, on a machine that has nothing else to do
 @given(steps=st.lists(st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(HAPPENS)), min_size=200, max_size=400))
 @settings(max_examples=30, deadline=None)
 def test_s40_whatever_happens_nobody_gets_the_token_of_another(steps: list[tuple[str, str]]) -> None:
