@@ -50,6 +50,7 @@ async def test_a_token_got_past_the_store_is_offered_to_it_when_it_is_back(world
     async with world.manager(store=store) as manager:
         token = await manager.bearer()
         assert manager.health().state == "uncommitted"
+        assert isinstance(manager.health().last_error, StoreError)
         await asyncio.sleep(100.0)
         store.down.clear()
         await asyncio.sleep(60.0)
@@ -121,6 +122,7 @@ async def test_a_commit_that_fails_for_ten_minutes_loses_nothing(world: World) -
     token = await manager.renew()
     assert await manager.bearer() == token.access_token
     assert manager.health().state == "uncommitted"
+    assert isinstance(manager.health().last_error, StoreError)
     await asyncio.sleep(600.0)
     assert world.zoom.stats["refresh_token"] == {"ok": 1}
     assert await manager.bearer() == token.access_token

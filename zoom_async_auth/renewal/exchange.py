@@ -400,7 +400,7 @@ class Exchange:
             sent = 0 if ours is None else ours.generation
             held = self._arrived(token, sent_at, generation=sent + 1)
             if why is not None:
-                self._keeper.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None)
+                self._keeper.pending = Pending(sent=sent, token=token, sent_at=sent_at, record=None, why=why)
             self._announce(events.StoreBypassed(key=self.key, error=why))
             self._announce_renewed(held)
             return held

@@ -46,7 +46,7 @@ class Health:
 def health_of(slot: Slot, *, started: bool, durable: bool, now: float) -> Health:
     """Return the health of one identity."""
     left = max(0.0, slot.serving.until - now)
-    error = slot.restraint.last_error
+    error = slot.restraint.last_error or (None if slot.pending is None else slot.pending.why)
     planned = started and not slot.closed and slot.due not in {float("inf"), float("-inf")}
     return Health(
         state=_state(slot, started=started, usable=left > 0, now=now),

@@ -45,6 +45,7 @@ class Pending:
         sent_at: When it was asked for, by our clock.
         record: What is to be stored; None if the store's time was not known when it arrived.
         authorized: Whether it came of a person's authorization, which outranks what was sent before it.
+        why: What the store failed with, as far as that is known.
     """
 
     sent: int
@@ -52,6 +53,7 @@ class Pending:
     sent_at: float
     record: Record | None
     authorized: bool = False
+    why: StoreError | None = None
 
 
 class Keeper:
@@ -89,7 +91,7 @@ class Keeper:
             raise
         self.pending = None
         if isinstance(stored, StoreError):
-            self.pending = replace(pending, sent=record.generation - 1, record=record)
+            self.pending = replace(pending, sent=record.generation - 1, record=record, why=stored)
             self._announce(events.CommitFailed(key=self._key, generation=record.generation, error=stored))
         return stored, record
 
