@@ -23,7 +23,7 @@ from tests.processes.family import Child
 from tests.processes.members import victim
 from tests.processes.moments import MOMENTS, Moment, Signal
 from tests.processes.place import App, Place, live, patiently
-from zoom_async_auth import AuthorizationRequiredError
+from zoom_async_auth import AuthorizationRequiredError, ZoomAuthError
 from zoom_async_auth.endpoint import AiohttpTransport
 from zoom_async_auth.events import Event, GrantDied
 from zoom_async_auth.oauth.wire import Answer
@@ -56,6 +56,7 @@ class Fate:
         good: Whether the next process got a token that Zoom takes.
         error: What that one got instead.
         requests: How many more requests that took.
+        unheard: How many of them had no answer in time: on a busy host that happens, and is another loss.
         events: What it reported.
     """
 
@@ -67,6 +68,7 @@ class Fate:
     good: bool = False
     error: str | None = None
     requests: int = 0
+    unheard: int = 0
     events: list[Event] = field(default_factory=list)
 
 
@@ -90,11 +92,14 @@ async def test_f51_the_next_process_goes_on_whenever_that_is_possible(tmp_path: 
                     if start <= fate.number < start + BATCH:
                         group.create_task(_befall(fate, places[fate.kind], lenient if fate.grace else strict, turns))
 
-    assert [fate for fate in fates if fate.good != (fate.alive or fate.grace > 0)] == []
+    assert [fate for fate in fates if fate.good != (fate.alive or fate.grace > 0) and not fate.unheard] == []
+    assert sum(fate.unheard > 0 for fate in fates) <= len(fates) // 100
     for fate in fates:
         died = [event for event in fate.events if isinstance(event, GrantDied)]
         if fate.good:
             assert (fate.error, died) == (None, [])
+        elif fate.unheard:
+            assert [event.answer_was_lost for event in died] == [True]
         else:
             assert (fate.error, fate.requests) == (AuthorizationRequiredError.__name__, 1)
             assert [event.answer_was_lost for event in died] == [True]
@@ -124,7 +129,7 @@ async def _befall(fate: Fate, place: Place, zoom: Zoom, turns: asyncio.Semaphore
             fate.error = type(error).__name__
         else:
             fate.good = zoom.model.user_of(token.access_token) == user
-    fate.requests = wire.requests
+    fate.requests, fate.unheard = wire.requests, wire.unheard
 
 
 class Counting(AiohttpTransport):
@@ -132,12 +137,18 @@ class Counting(AiohttpTransport):
 
     Attributes:
         requests: How many there were.
+        unheard: How many of them had no answer.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.requests = 0
+        self.unheard = 0
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         self.requests += 1
-        return await super().send(url, headers, body, timeout)
+        try:
+            return await super().send(url, headers, body, timeout)
+        except ZoomAuthError as error:
+            self.unheard += error.in_doubt
+            raise
