@@ -93,7 +93,7 @@ async def test_f51_the_next_process_goes_on_whenever_that_is_possible(tmp_path: 
                         group.create_task(_befall(fate, places[fate.kind], lenient if fate.grace else strict, turns))
 
     assert [fate for fate in fates if fate.good != (fate.alive or fate.grace > 0) and not fate.unheard] == []
-    assert sum(fate.unheard > 0 for fate in fates) <= len(fates) // 100
+    assert sum(fate.unheard > 0 for fate in fates) <= 1 + len(fates) // 100
     for fate in fates:
         died = [event for event in fate.events if isinstance(event, GrantDied)]
         if fate.good:
