@@ -12,7 +12,7 @@ NAME = "zoom_async_auth"
 
 # From the ground up: a module may import from its own storey and those below.
 STOREYS = (
-    {"errors", "clock", "events"},
+    {"errors", "extras", "clock", "events"},
     {"oauth"},
     {"endpoint", "bearer", "stores", "identity"},
     {"renewal"},

@@ -32,10 +32,12 @@ def namespace_of(credentials: Credentials, base_url: str) -> str:
 def credentials_from(environ: Mapping[str, str]) -> Credentials | ConfigurationError:
     """Return the app that the environment names; an error is returned, because the frame here holds the secret."""
     names = ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET")
-    if missing := [name for name in names if not environ.get(name)]:
-        return ConfigurationError(f"set {' and '.join(missing)}: see the app's credentials page at Zoom")
-    client_id, client_secret = (environ[name] for name in names)
     account_id = environ.get("ZOOM_ACCOUNT_ID")
+    if missing := [name for name in names if not environ.get(name)]:
+        # Without it the app is one of another type, and Zoom would refuse it in words that do not say why.
+        account = "" if account_id else ", and ZOOM_ACCOUNT_ID for a server-to-server app"
+        return ConfigurationError(f"set {' and '.join(missing)}{account}: see the app's credentials page at Zoom")
+    client_id, client_secret = (environ[name] for name in names)
     try:
         if account_id:
             return ServerToServer(account_id=account_id, client_id=client_id, client_secret=client_secret)

@@ -318,9 +318,18 @@ async def test_an_authority_that_is_not_known_is_told_and_how_to_make_it_known(
     [
         ({"ZOOM_CLIENT_SECRET": f" {SECRET}"}, "credentials: client_secret has white space before or after it"),
         ({"ZOOM_CLIENT_ID": "", "ZOOM_CLIENT_SECRET": ""}, "credentials: set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"),
-        ({"ZOOM_BASE_URL": "http://zoom.example"}, "base URL: base_url must be https://host[:port] without a path"),
-        ({"ZOOM_BASE_URL": "https://zoom..us"}, "base URL: base_url must be https://host[:port] without a path"),
-        ({"ZOOM_BASE_URL": f"https://{'a' * 70}.us"}, "base URL: base_url must be https://host[:port] without a path"),
+        (
+            {"ZOOM_BASE_URL": "http://zoom.example"},
+            "base URL: base_url (ZOOM_BASE_URL) must be https://host[:port] without a path",
+        ),
+        (
+            {"ZOOM_BASE_URL": "https://zoom..us"},
+            "base URL: base_url (ZOOM_BASE_URL) must be https://host[:port] without a path",
+        ),
+        (
+            {"ZOOM_BASE_URL": f"https://{'a' * 70}.us"},
+            "base URL: base_url (ZOOM_BASE_URL) must be https://host[:port] without a path",
+        ),
         ({"ZOOM_STORE_URL": "mongodb://host"}, "store: a store's URL begins with sqlite:, postgresql: or redis:"),
     ],
 )

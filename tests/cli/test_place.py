@@ -257,12 +257,38 @@ async def test_what_is_not_installed_is_named(
 
     assert shown == ""
     told = {
-        "platformdirs": (3, "or name a store: --store sqlite:////path"),
+        "platformdirs": (3, "or name a store: ZOOM_STORE_URL=sqlite:////path"),
         "keyring": (4, "not sealed, the package keyring is missing (pip install"),
         "cryptography": (3, ' is missing: pip install "zoom_async_auth[sql,crypto]"'),
     }
     assert code == told[missing][0]
     assert told[missing][1] in errors
+
+
+@pytest.mark.parametrize("command", [("store", "check"), ("store", "list"), ("pool", "top")])
+async def test_a_command_that_takes_a_url_is_told_of_a_missing_library_in_words_that_fit(
+    called: Call, at_home: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: tuple[str, str]
+) -> None:
+    """It has no option --store; the variable is right for every command."""
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    code, shown, errors = await called(at_home, *command)
+
+    assert (code, shown) == (3, "")
+    assert errors.endswith("or name a store: ZOOM_STORE_URL=sqlite:////path\n")
+
+
+@pytest.mark.parametrize("command", [("store", "check"), ("store", "rewrap"), ("pool", "top")])
+async def test_a_library_that_is_missing_is_told_before_a_file_that_is_missing(
+    called: Call, at_home: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: tuple[str, str]
+) -> None:
+    """Whoever makes the file first is no step further."""
+    for name in [name for name in sys.modules if name.startswith("zoom_async_auth.stores.sql")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    code, shown, errors = await called(at_home, *command, "sqlite:////nowhere/tokens.sqlite3")
+
+    assert (code, shown) == (3, "")
+    assert errors == 'zoom-async-auth: sqlalchemy is missing: pip install "zoom_async_auth[sql,crypto]"\n'
 
 
 async def test_before_anybody_has_logged_in_nothing_is_made(called: Call, person: dict[str, str]) -> None:

@@ -55,6 +55,13 @@ def statistics(connection: HTTPConnection) -> object:
     return json.load(connection.getresponse())
 
 
+def status(connection: HTTPConnection, method: str, path: str, body: str | None = None) -> int:
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
 def ask(connection: HTTPConnection, known: dict[str, str]) -> dict[str, object]:
     """Ask for a token, as a client in any language does."""
     basic = b64encode(f"{known['client_id']}:{known['client_secret']}".encode()).decode()
@@ -128,6 +135,19 @@ def test_its_options_reach_the_sandbox(start: Start) -> None:
     assert known["base_url"] == f"http://127.0.0.1:{port}"
     assert answer["expires_in"] == 60
     assert time.monotonic() - begun >= 0.2
+
+
+def test_its_help_has_the_lines_for_an_outage_and_its_end(start: Start, run: Run) -> None:
+    known = json.loads(first_line(start("--json")))
+    lines = run("sandbox", "--help").stdout.splitlines()
+    down, up = (shlex.split(line) for line in lines if line.startswith("  curl "))
+    with connect(known) as connection:
+        assert down == ["curl", "--data", "any#1-:answer=503", "$ZOOM_BASE_URL/_sandbox/faults"]
+        assert status(connection, "POST", "/_sandbox/faults", down[2]) == 204
+        assert status(connection, "POST", "/oauth/token") == 503
+        assert up == ["curl", "--request", "DELETE", "$ZOOM_BASE_URL/_sandbox/faults"]
+        assert status(connection, up[2], "/_sandbox/faults") == 204
+        assert ask(connection, known)["token_type"] == "bearer"
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(run: Run) -> None:

@@ -96,13 +96,14 @@ async def test_without_an_account_it_is_an_app_that_acts_as_itself(zoom: Zoom, t
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({}, "set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET: see the app's credentials page at Zoom"),
-        ({"ZOOM_CLIENT_ID": "id"}, "set ZOOM_CLIENT_SECRET: see the app's credentials page at Zoom"),
-        ({"ZOOM_CLIENT_SECRET": SECRET}, "set ZOOM_CLIENT_ID: see the app's credentials page at Zoom"),
+        ({}, "set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"),
+        ({"ZOOM_CLIENT_ID": "id"}, "set ZOOM_CLIENT_SECRET"),
+        ({"ZOOM_CLIENT_SECRET": SECRET}, "set ZOOM_CLIENT_ID"),
     ],
 )
 async def test_a_variable_that_is_missing_is_named(token: Token, variables: dict[str, str], message: str) -> None:
-    assert await token(**variables) == (3, "", f"zoom-async-auth: {message}\n")
+    account = "and ZOOM_ACCOUNT_ID for a server-to-server app: see the app's credentials page at Zoom"
+    assert await token(**variables) == (3, "", f"zoom-async-auth: {message}, {account}\n")
 
 
 @pytest.mark.parametrize(

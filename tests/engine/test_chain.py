@@ -17,6 +17,7 @@ from zoom_async_auth import (
     TokenUnavailableError,
 )
 from zoom_async_auth.events import Authorized, GrantDied, RenewalFailed, StoreNotDurable, TokenRevoked
+from zoom_async_auth.oauth.authorize import RANDOMNESS, authorization_request, read_callback
 from zoom_async_auth.oauth.wire import Answer
 
 
@@ -96,6 +97,21 @@ async def test_a_refused_code_changes_nothing(world: World) -> None:
     await manager.aclose()
 
     assert not world.seen(GrantDied)
+
+
+async def test_a_callback_without_a_grant_is_refused_in_its_own_words(world: World) -> None:
+    """What `read_callback` returned says what happened, also to who passed it on unseen; a copy, with no past."""
+    request = authorization_request(
+        world.zoom.user_app, redirect_uri=world.zoom.redirect_uri, randomness=b"r" * RANDOMNESS
+    )
+    outcome: Any = read_callback(f"error=access_denied&state={request.state}", request)
+    async with world.personal() as manager:
+        with pytest.raises(AuthorizationRequiredError, match="the person declined to authorize the app") as refused:
+            await manager.authorize(outcome)
+
+    assert refused.value is not outcome
+    assert outcome.__traceback__ is None
+    assert world.zoom.token_requests == 0
 
 
 async def test_a_lost_answer_is_followed_by_the_same_refresh_token_and_then_by_one_event(world: World) -> None:

@@ -131,6 +131,13 @@ def test_the_environment_names_an_app(changes: dict[str, str], expected: Credent
             "set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET: see the app's credentials page at Zoom",
         ),
         (
+            {"ZOOM_CLIENT_ID": "", "ZOOM_ACCOUNT_ID": ""},
+            (
+                "set ZOOM_CLIENT_ID, and ZOOM_ACCOUNT_ID for a server-to-server app: see the app's credentials page at "
+                "Zoom"
+            ),
+        ),
+        (
             {"ZOOM_CLIENT_SECRET": "a\nb"},
             "client_secret has a control character in it (a line break, a NUL): paste it without",
         ),
@@ -147,7 +154,8 @@ def test_an_environment_that_cannot_work_is_an_error_without_history(changes: di
 
 
 def test_an_empty_environment_names_what_to_set() -> None:
-    """The first thing that a newcomer sees."""
-    assert (
-        str(credentials_from({})) == "set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET: see the app's credentials page at Zoom"
+    """The first thing that a newcomer sees. Without the account it would be an app of another type, silently."""
+    assert str(credentials_from({})) == (
+        "set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET, and ZOOM_ACCOUNT_ID for a server-to-server app: see the app's "
+        "credentials page at Zoom"
     )

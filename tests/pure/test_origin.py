@@ -135,4 +135,7 @@ def test_more_or_less_than_an_origin_is_no_base_url(base_url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         require_base_url(base_url)
 
-    assert str(refused.value) == "base_url must be https://host[:port] without a path; http is for loopback only"
+    assert (
+        str(refused.value)
+        == "base_url (ZOOM_BASE_URL) must be https://host[:port] without a path; http is for loopback only"
+    )

@@ -255,6 +255,28 @@ async def test_faults_can_be_set_over_http(zoom: Zoom) -> None:
     assert statuses == [503, 502, 200]
 
 
+async def test_faults_are_taken_back_over_http_by_what_takes_things_back(zoom: Zoom) -> None:
+    zoom.faults.add("any#1-:hang")
+    async with aiohttp.ClientSession(zoom.url) as http, http.delete("/_sandbox/faults") as response:
+        assert response.status == 204
+
+    assert isinstance(await _sent(zoom, in_memory=False), Answer)
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 400), ("GET", 405), ("PUT", 405)])
+async def test_who_sets_faults_wrongly_over_http_is_told_how_they_begin_and_end(
+    zoom: Zoom, method: str, status: int
+) -> None:
+    async with (
+        aiohttp.ClientSession(zoom.url) as http,
+        http.request(method, "/_sandbox/faults", data="down") as response,
+    ):
+        assert response.status == status
+        assert response.headers.get("Allow") == ("DELETE,POST" if status == 405 else None)
+        assert "POST sets faults" in (told := await response.text())
+        assert "DELETE takes all back" in told
+
+
 async def test_who_hangs_up_on_a_hanging_connection_frees_it(zoom: Zoom) -> None:
     zoom.faults.add("any#1-:hang")
     for _ in range(3):

@@ -855,12 +855,13 @@ async def test_no_log_and_no_failure_shows_what_is_stored(
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("http://user:canary@host", "no store for such a URL"),
-        ("canary", "no store for such a URL"),
-        ("", "no store for such a URL"),
+        ("http://user:canary@host", "no RedisStore for such a URL"),
+        ("postgresql://user:canary@host/name", "for SQLite and PostgreSQL use SQLStore"),
+        ("canary", "no RedisStore for such a URL"),
+        ("", "no RedisStore for such a URL"),
         ("redis://user:canary@host:port/0", "cannot be read"),
         ("redis://[canary", "cannot be read"),
-        (None, "no store for such a URL"),
+        (None, "no RedisStore for such a URL"),
         ("redis://", "names no host"),
         ("redis://:canary@/0", "names no host"),
         ("redis://:canary@host/name", "names no database by its number"),

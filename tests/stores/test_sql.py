@@ -551,8 +551,9 @@ async def test_a_table_that_is_gone_is_made_again(place: Place) -> None:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("mysql://user:canary@host/name", "no store for 'mysql'"),
-        ("postgresql+psycopg://user:canary@host/name", "no store for 'postgresql.psycopg'"),
+        ("mysql://user:canary@host/name", "no SQLStore for 'mysql'"),
+        ("redis://user:canary@host/0", "for Redis use RedisStore"),
+        ("postgresql+psycopg://user:canary@host/name", "no SQLStore for 'postgresql.psycopg'"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///file::memory:", "names no file"),

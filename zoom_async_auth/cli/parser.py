@@ -13,6 +13,10 @@ _WHOSE = f"""The app's own token: ZOOM_ACCOUNT_ID, {_ENVIRONMENT} name the app.
 With --as-user that of a person who has logged in: without ZOOM_ACCOUNT_ID, and for a public client without a secret."""
 _OF_A_PERSON = f"{_ENVIRONMENT} name the app; a public client has no secret."
 
+_OUTAGE = """an outage of the token endpoint, and its end, with the address that is printed:
+  curl --data 'any#1-:answer=503' "$ZOOM_BASE_URL/_sandbox/faults"
+  curl --request DELETE "$ZOOM_BASE_URL/_sandbox/faults\""""
+
 _STORE_ACTIONS = {
     "check": "see whether it answers, can be written, is durable, and agrees on the time",
     "list": "list the identities whose tokens it keeps",
@@ -191,7 +195,12 @@ def _demo(commands: _Commands) -> None:
 
 
 def _sandbox(commands: _Commands) -> None:
-    sandbox = commands.add_parser("sandbox", help="serve Zoom's OAuth on this host until interrupted")
+    sandbox = commands.add_parser(
+        "sandbox",
+        help="serve Zoom's OAuth on this host until interrupted",
+        epilog=_OUTAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     sandbox.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
     sandbox.add_argument("--port", type=_port, default=0, help="0: any that is free (0)")
     sandbox.add_argument("--token-lifetime", type=_seconds, default=3600.0, metavar="S", help="seconds (3600)")

@@ -104,7 +104,7 @@ def address_of(url: str | None) -> Address:
         platformdirs = None
     if platformdirs is None:
         raise ConfigurationError(
-            'platformdirs is missing: pip install "zoom_async_auth[cli]", or name a store: --store sqlite:////path'
+            f'platformdirs is missing: pip install "zoom_async_auth[cli]", or name a store: {URL}=sqlite:////path'
         )
     path = platformdirs.user_data_path("zoom-async-auth", appauthor=False) / "tokens.sqlite3"
     return _address(f"sqlite:///{path}", path, own=True)

@@ -54,9 +54,9 @@ def run(*, url: str | None, every: float | None, once: bool, as_json: bool) -> i
     if live and find_spec("rich") is None:
         raise ConfigurationError('rich is missing: pip install "zoom_async_auth[cli]", or look --once')
     address = address_of(url)
+    store: Any = store_at(address.url)  # what it needs and is not installed comes first: no file can help then
     if address.missing:
         raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
-    store: Any = store_at(address.url)
     if not isinstance(store, Surveyable):
         raise ConfigurationError(
             f"{type(store).__name__} cannot count its identities: name the database of the pool, sqlite: or postgresql:"

@@ -19,15 +19,16 @@ _PAGE = 500
 def run(action: str, *, url: str | None, as_json: bool, key: str = "") -> int:
     """Do what is to be done with the store at `url`, that of the environment, or that of the log-ins."""
     address = address_of(url)
+    store = store_at(address.url)  # what it needs and is not installed comes first: no file can help then
     if address.missing:
         raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
     match action:
         case "check":
-            work = _check(store_at(address.url), as_json=as_json)
+            work = _check(store, as_json=as_json)
         case "list":
-            work = _list(store_at(address.url), as_json=as_json)
+            work = _list(store, as_json=as_json)
         case "forget":
-            work = _forget(store_at(address.url), key, as_json=as_json)
+            work = _forget(store, key, as_json=as_json)
         case _:
             work = _rewrap(address, as_json=as_json)
     return asyncio.run(work)

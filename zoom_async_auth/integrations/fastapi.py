@@ -26,15 +26,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from fastapi.requests import HTTPConnection
-
 from zoom_async_auth.errors import MisuseError, ZoomAuthError
+from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
 from zoom_async_auth.integrations.readiness import health_reply, retry_after
 from zoom_async_auth.manager import TokenManager
+
+with extra("fastapi"):
+    from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+    from fastapi.requests import HTTPConnection
 
 __all__ = [
     "Accounts",

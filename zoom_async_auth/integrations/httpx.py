@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NoReturn, Self
 
-import httpx
 from yarl import URL
 
 from zoom_async_auth import bearer
 from zoom_async_auth.bearer import LONGEST_REFUSAL, UNAUTHORIZED, BearerSource, may_carry_bearer, token_was_rejected
 from zoom_async_auth.errors import ConfigurationError, MisuseError
+from zoom_async_auth.extras import extra
+
+with extra("httpx"):
+    import httpx
 
 _AUTHORIZATION = "Authorization"
 _WITHOUT = "zoom_async_auth.without"

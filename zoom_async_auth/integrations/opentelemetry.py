@@ -37,12 +37,9 @@ from copy import copy
 from hashlib import sha256
 from typing import Self
 
-from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
-from opentelemetry.trace import Span, StatusCode, TracerProvider, get_tracer, set_span_in_context
-
 from zoom_async_auth.clock import Clock, SystemClock
 from zoom_async_auth.events import Event, RenewalFailed, TokenAdopted, TokenRenewed
+from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.measures import (
     SECONDS,
     Gauges,
@@ -53,6 +50,11 @@ from zoom_async_auth.integrations.measures import (
     count_of,
     renewal_in,
 )
+
+with extra("otel"):
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
+    from opentelemetry.trace import Span, StatusCode, TracerProvider, get_tracer, set_span_in_context
 
 _SCOPE = "zoom_async_auth"
 _NAME = "zoom_async_auth.name"

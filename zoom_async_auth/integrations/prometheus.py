@@ -33,11 +33,9 @@ from copy import copy
 from importlib.resources import files
 from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
-from prometheus_client.core import GaugeMetricFamily
-
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.events import Event
+from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.measures import (
     SECONDS,
     Watchable,
@@ -46,6 +44,10 @@ from zoom_async_auth.integrations.measures import (
     count_of,
     renewal_in,
 )
+
+with extra("prometheus"):
+    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+    from prometheus_client.core import GaugeMetricFamily
 
 
 class PrometheusObserver:

@@ -43,5 +43,7 @@ def require_base_url(base_url: str) -> str:
     """
     origin, match = safe_origin(base_url), _URL.fullmatch(base_url)
     if origin is None or match is None or match["rest"] not in {"", "/"}:
-        raise ConfigurationError("base_url must be https://host[:port] without a path; http is for loopback only")
+        raise ConfigurationError(
+            "base_url (ZOOM_BASE_URL) must be https://host[:port] without a path; http is for loopback only"
+        )
     return origin

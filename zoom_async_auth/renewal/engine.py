@@ -244,6 +244,8 @@ class Engine:
     async def authorize(self, slot: Slot, grant: Grant | StoredToken) -> Token:
         """Start a new chain of tokens."""
         self.require_open()
+        if isinstance(grant, ZoomAuthError):  # what `read_callback` returned in the place of a grant
+            raise grant.copy()
         if not isinstance(grant, StoredToken | PersonalGrant if self.is_person else StoredToken):
             raise ConfigurationError(
                 "a person's authorization is a code, a device code, a refresh token or a StoredToken"

@@ -1,4 +1,10 @@
-"""Zoom behind HTTP: its paths and pages, on loopback only."""
+"""Zoom behind HTTP: its paths and pages, on loopback only.
+
+Its token endpoint goes down, and is up again:
+
+    curl --data 'any#1-:answer=503' "$ZOOM_BASE_URL/_sandbox/faults"
+    curl --request DELETE "$ZOOM_BASE_URL/_sandbox/faults"
+"""
 
 import asyncio
 import time
@@ -26,6 +32,7 @@ from zoom_async_auth.sandbox.zoom import Zoom, read_form
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _LONGEST_REQUEST = 64 * 1024
 _NOBODY = "Type whose account it is, or choose one of the others."
+_HOW_TO_FAULTS = "POST sets faults, one on each line, as any#1-:answer=503; DELETE takes all back\n"
 _UNKNOWN_CODE = "There is no such code. Check it on the device: it may have expired."
 
 
@@ -79,7 +86,9 @@ class Sandbox:
                 web.get("/v2/users", self._users),
                 web.get("/.well-known/oauth-authorization-server", self._metadata),
                 web.get("/_sandbox/stats", self._statistics),
-                web.post("/_sandbox/faults", self._faults),
+                web.post("/_sandbox/faults", self._set_faults),
+                web.delete("/_sandbox/faults", self._clear_faults),
+                web.route("*", "/_sandbox/faults", self._explain_faults),
             ]
         )
         self._runner = web.AppRunner(
@@ -121,7 +130,7 @@ class Sandbox:
     async def _statistics(self, _: web.Request) -> web.Response:
         return response_of(self._zoom.statistics())
 
-    async def _faults(self, request: web.Request) -> web.Response:
+    async def _set_faults(self, request: web.Request) -> web.Response:
         """Set faults, one on each line; without any all are taken back."""
         texts = (await request.text()).splitlines()
         if not texts:
@@ -130,8 +139,15 @@ class Sandbox:
             try:
                 self._zoom.faults.add(text)
             except ConfigurationError as error:
-                return web.Response(status=400, text=f"{error}\n")
+                return web.Response(status=400, text=f"{error}\n{_HOW_TO_FAULTS}")
         return web.Response(status=204)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self._zoom.faults.clear()
+        return web.Response(status=204)
+
+    async def _explain_faults(self, request: web.Request) -> web.Response:
+        raise web.HTTPMethodNotAllowed(request.method, ["DELETE", "POST"], text=_HOW_TO_FAULTS)
 
     # Pages
 

@@ -14,12 +14,15 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
+from zoom_async_auth.extras import extra
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.look import look
-from zoom_async_auth.stores.seal import Keyring, is_sealed
 from zoom_async_auth.stores.survey import Survey, Surveyable, can_survey
+
+with extra("crypto"):
+    from zoom_async_auth.stores.seal import Keyring, is_sealed
 
 _T = TypeVar("_T")
 

@@ -54,7 +54,9 @@ def parsed(url: str) -> Address:
         raise ConfigurationError(f"the URL of the store cannot be read: {_FORM}") from None
     kind = _KINDS.get(parts.scheme)
     if kind is None:
-        raise ConfigurationError(f"no store for such a URL: {_FORM}, rediss:// or unix://")
+        raise ConfigurationError(
+            f"no RedisStore for such a URL: {_FORM}, rediss:// or unix://; for SQLite and PostgreSQL use SQLStore"
+        )
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(parameters.keys() - _PARAMETERS[kind]):
         raise ConfigurationError(f"the URL of the store has parameters that are not taken: {', '.join(unknown)}")

@@ -66,7 +66,10 @@ def parsed(url: str) -> URL:
     backend = found.get_backend_name()
     driver = _DRIVERS.get(backend)
     if driver is None or found.drivername not in {backend, f"{backend}+{driver}"}:
-        raise ConfigurationError(f"no store for {found.drivername!r}: sqlite:////path, or postgresql://user@host/name")
+        raise ConfigurationError(
+            f"no SQLStore for {found.drivername!r}: sqlite:////path, or postgresql://user@host/name; for Redis use "
+            "RedisStore"
+        )
     if find_spec(driver) is None:
         raise ConfigurationError(f"{driver} is not installed: pip install 'zoom_async_auth[{_EXTRAS[backend]}]'")
     if unknown := sorted(found.query.keys() - _PARAMETERS[backend]):
