@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from typing import TypeAlias
 
 _EXIT_CODES = """exit codes: 0 done, 1 the demo, a store or the doctor found a trouble, 2 wrong arguments,
@@ -27,6 +28,16 @@ _STORE_ACTIONS = {
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- it has no public name
 
 
+class _ShowVersion(argparse.Action):
+    """Asks for the version only when somebody wants it: what knows it takes time to load."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 -- see above
+
+        sys.stdout.write(f"{parser.prog} {version('zoom_async_auth')}\n")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     parser = argparse.ArgumentParser(
@@ -35,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         _login,
