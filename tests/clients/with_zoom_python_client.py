@@ -3,7 +3,7 @@
 import json
 import sys
 
-from zoom_python_client.zoom_api_client import ZoomApiClient
+from zoom_python_client.zoom_api_client import ZoomApiClient  # pyright: ignore[reportMissingImports]
 
 client = ZoomApiClient.init_from_env()
 
