@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from benchmarks.figures import Figure, ratios, run
+from benchmarks.peers.floor import Compare, Constant
 from zoom_async_auth import TokenManager
-from zoom_async_auth.clock import SystemClock
 from zoom_async_auth.sandbox import Sandbox
 
 try:
@@ -24,27 +24,6 @@ CALLS = 2000
 OURS = "zoom_async_auth"
 BARE = "a method that reads the clock, compares, returns"
 CONSTANT = "a method that returns a constant"
-
-
-class Bare:
-    """The least: read the suspend-aware clock, compare, return."""
-
-    def __init__(self) -> None:
-        self.now = SystemClock().monotonic
-        self.until = self.now() + 3600.0
-        self.token = "x" * 600
-
-    async def bearer(self) -> str:
-        if self.now() < self.until:
-            return self.token
-        raise RuntimeError
-
-
-class Constant:
-    """An `async def` that returns a constant."""
-
-    async def bearer(self) -> str:
-        return "x"
 
 
 def measure(*, quick: bool) -> list[Figure]:
@@ -74,7 +53,7 @@ def _on(loop: str, new_loop: Callable[[], asyncio.AbstractEventLoop], rounds: in
 async def _times(rounds: int) -> dict[str, list[float]]:
     async with Sandbox() as zoom, TokenManager(zoom.credentials, base_url=zoom.url) as manager:
         await manager.bearer()
-        candidates = {OURS: manager.bearer, BARE: Bare().bearer, CONSTANT: Constant().bearer}
+        candidates = {OURS: manager.bearer, BARE: Compare().bearer, CONSTANT: Constant().bearer}
         times: dict[str, list[float]] = {who: [] for who in candidates}
         gc.disable()
         for _ in range(rounds):
