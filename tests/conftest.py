@@ -24,6 +24,8 @@ VIRTUAL = (TESTS / "engine", TESTS / "simulation")
 """Everything in there runs in virtual time."""
 STORES = TESTS / "stores"
 """Databases take their time: what all stores promise is tried on the loops that programs choose, the rest on one."""
+FLEETS = (TESTS / "processes", TESTS / "examples", TESTS / "cli" / "test_demo.py")
+"""Many processes, in real time: with `-n` one of these tests runs at a time, whatever else does."""
 
 
 def _eager(factory: LoopFactory) -> LoopFactory:
@@ -58,6 +60,13 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     if sys.version_info >= (3, 12):
         loops["eager"] = _eager(plain)
     return loops
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests run one after the other, on the same servers, where there are several workers (`-n`)."""
+    for item in items:
+        alone = any(map(item.path.is_relative_to, FLEETS))
+        item.add_marker(pytest.mark.xdist_group("fleets" if alone else str(item.path.relative_to(TESTS))))
 
 
 @pytest.fixture(autouse=True)
