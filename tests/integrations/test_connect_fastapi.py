@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -10,8 +11,22 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 
 from tests.integrations.sites import ORIGIN, SITES, Browser, Refusing, account_at, allowed, connect_for, served
-from zoom_async_auth import AuthorizationRequiredError, MisuseError, TokenManager, UserOAuth
-from zoom_async_auth.integrations.fastapi import Bearer, bearer, connect_router, zoom_lifespan, zoom_of
+from zoom_async_auth import (
+    AuthorizationRequiredError,
+    ConfigurationError,
+    MisuseError,
+    TokenManager,
+    UserOAuth,
+    ZoomAuthError,
+)
+from zoom_async_auth.integrations.fastapi import (
+    Bearer,
+    bearer,
+    connect_router,
+    zoom_lifespan,
+    zoom_of,
+    zoom_unavailable,
+)
 from zoom_async_auth.sandbox import Sandbox, Zoom
 
 APP = UserOAuth(client_id="an-app", client_secret="not shown to anybody")
@@ -68,6 +83,48 @@ async def test_a_websocket_gets_the_token_too(zoom: Zoom) -> None:
         await api(scope, receive, send)
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
     assert zoom.model.user_of(sent[1]["text"]) is not None
+
+
+def _calling_zoom(zoom: Zoom) -> FastAPI:
+    """An app whose route takes no token itself: the session that it calls with does."""
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        opens = zoom_lifespan(lambda: TokenManager(zoom.credentials, base_url=zoom.url))
+        async with opens(api), api.state.zoom.session() as api.state.session:
+            yield
+
+    api = FastAPI(lifespan=lifespan)
+    api.add_exception_handler(ZoomAuthError, zoom_unavailable)
+
+    @api.get("/users")
+    async def users() -> int:
+        async with api.state.session.get("/v2/users") as response:
+            status: int = response.status
+            return status
+
+    return api
+
+
+async def test_a_call_that_gets_no_token_within_a_route_is_answered_in_the_same_way(zoom: Zoom) -> None:
+    """Also when there was one: here the API has rejected it while the token endpoint is down."""
+    api = _calling_zoom(zoom)
+    async with api.router.lifespan_context(api), _visitor(api) as client:
+        assert (await client.get("/users")).json() == 200
+        zoom.faults.add("any#1-:retry-after=120")
+        zoom.reject(await api.state.zoom.bearer())
+        reply = await client.get("/users")
+    assert reply.status_code == 503
+    assert 60 < int(reply.headers["Retry-After"]) <= 120
+    assert reply.json() == {"detail": "Zoom is not available"}
+
+
+async def test_what_waiting_does_not_mend_stays_an_error_of_the_server(zoom: Zoom) -> None:
+    zoom.credentials = replace(zoom.credentials, client_secret="wrong")
+    api = _calling_zoom(zoom)
+    async with api.router.lifespan_context(api), _visitor(api) as client:
+        with pytest.raises(ConfigurationError, match="check client id and secret"):
+            await client.get("/users")
 
 
 async def test_without_a_token_for_now_a_visitor_is_told_when_to_come_back(zoom: Zoom) -> None:

@@ -15,7 +15,10 @@ from zoom_async_auth.testing import ManualClock, MemoryTransport, VirtualTimeLoo
 
 A_BOTS_TEST = """
 import asyncio
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from zoom_async_auth import TokenManager
+from zoom_async_auth.integrations.fastapi import Bearer, zoom_lifespan
 from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.testing import ManualClock, MemoryTransport, VirtualTimeLoop
 
@@ -44,6 +47,18 @@ def test_a_bot_runs_for_a_day():
 async def test_the_fixtures_are_there(zoom_sandbox, zoom_manager):
     await zoom_manager.bearer()
     assert zoom_sandbox.token_requests == 1
+
+
+def test_a_route_with_a_client_that_blocks(zoom_sandbox):
+    app = FastAPI(lifespan=zoom_lifespan(lambda: TokenManager(zoom_sandbox.credentials, base_url=zoom_sandbox.url)))
+
+    @app.get("/token")
+    async def token(bearer: Bearer) -> str:
+        return bearer
+
+    with TestClient(app) as client:
+        assert zoom_sandbox.model.user_of(client.get("/token").json()) == "account-owner"
+    assert zoom_sandbox.token_requests == 1
 """
 
 
@@ -62,7 +77,7 @@ def test_a_users_test_of_a_day_and_the_fixtures_work_as_installed(tmp_path: Path
         check=False,
     )
 
-    assert "2 passed" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout
 
 
 def test_the_plugin_is_cheap_to_load() -> None:

@@ -1,8 +1,9 @@
 """Zoom in a FastAPI app: the token of each request, "connect with Zoom", and a readiness probe.
 
-    from zoom_async_auth.integrations.fastapi import Bearer, connect_router, health_router, zoom_lifespan
+    from zoom_async_auth.integrations.fastapi import Bearer, health_router, zoom_lifespan, zoom_unavailable
 
     api = FastAPI(lifespan=zoom_lifespan(TokenManager.from_env))
+    api.add_exception_handler(ZoomAuthError, zoom_unavailable)  # 503 with Retry-After
     api.include_router(health_router())  # GET /health
 
     @api.get("/meetings")
@@ -24,7 +25,7 @@ One that acts for many has `StoredAccounts` instead, and opens a manager where i
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Final
 
 from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.extras import extra
@@ -37,6 +38,7 @@ from zoom_async_auth.manager import TokenManager
 with extra("fastapi"):
     from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
     from fastapi.requests import HTTPConnection
+    from fastapi.responses import JSONResponse
 
 __all__ = [
     "Accounts",
@@ -50,7 +52,11 @@ __all__ = [
     "health_router",
     "zoom_lifespan",
     "zoom_of",
+    "zoom_unavailable",
 ]
+
+_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
+_TOLD: Final = "Zoom is not available"
 
 Identify = Callable[[Request], KeyOrNobody | Awaitable[KeyOrNobody]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -99,14 +105,28 @@ async def bearer(connection: HTTPConnection) -> str:
     except ZoomAuthError as error:
         if not error.transient:
             raise
-        told = HTTPException(
-            HTTPStatus.SERVICE_UNAVAILABLE, "Zoom is not available", headers={"Retry-After": retry_after(error)}
-        )
+        told = HTTPException(_UNAVAILABLE, _TOLD, headers=_when_again(error))
     raise told
 
 
 Bearer = Annotated[str, Depends(bearer)]
 """The type of an argument that gets an access token."""
+
+
+async def zoom_unavailable(request: Request, error: Exception) -> Response:
+    """Answer 503 with `Retry-After` where a route gets no token: `app.add_exception_handler(ZoomAuthError, ...)`.
+
+    `bearer` does so by itself; this is for what asks elsewhere: `manager.session()`, `BearerTransport`, a manager of
+    one's own. What waiting does not mend stays an error of the server.
+    """
+    del request
+    if not isinstance(error, ZoomAuthError) or not error.transient:
+        raise error
+    return JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
+
+
+def _when_again(error: ZoomAuthError) -> dict[str, str]:
+    return {"Retry-After": retry_after(error)}
 
 
 def connect_router(connect: Connect, *, identify: Identify) -> APIRouter:

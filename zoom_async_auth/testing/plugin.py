@@ -3,9 +3,11 @@
 zoom_sandbox   the `Zoom` behind an HTTP server on loopback: `zoom_sandbox.url`, `.credentials`, `.faults`, `.reject()`
 zoom_manager   an open `TokenManager` of its server-to-server app
 
-Both are asynchronous: run them with pytest-asyncio, or anyio's plugin.
+Both are asynchronous: run them with pytest-asyncio, or anyio's plugin. In a synchronous test, one with FastAPI's
+`TestClient` for example, the server runs in a thread, and goes on while the test blocks.
 """
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -27,12 +29,18 @@ def _asynchronous(function: Callable[..., AsyncIterator[object]]) -> object:
 
 
 @_asynchronous
-async def zoom_sandbox() -> "AsyncIterator[Zoom]":
+async def zoom_sandbox(request: pytest.FixtureRequest) -> "AsyncIterator[Zoom]":
     """A Zoom OAuth server on loopback, for one test."""
+    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415
+
     from zoom_async_auth.sandbox import Sandbox  # noqa: PLC0415 -- loads aiohttp
 
-    async with Sandbox() as zoom:
-        yield zoom
+    if inspect.iscoroutinefunction(request.function):
+        async with Sandbox() as zoom:
+            yield zoom
+    else:  # the loop of this fixture stands still while such a test runs
+        with start_blocking_portal() as thread, thread.wrap_async_context_manager(Sandbox()) as zoom:
+            yield zoom
 
 
 @_asynchronous
