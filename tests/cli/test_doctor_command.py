@@ -331,6 +331,11 @@ async def test_an_authority_that_is_not_known_is_told_and_how_to_make_it_known(
             "base URL: base_url (ZOOM_BASE_URL) must be https://host[:port] without a path",
         ),
         ({"ZOOM_STORE_URL": "mongodb://host"}, "store: a store's URL begins with sqlite:, postgresql: or redis:"),
+        (
+            {"XDG_DATA_HOME": "/dev/null/data"},
+            "store: /dev/null/data/zoom-async-auth/tokens.sqlite3 cannot be made: /dev/null is no folder that you may",
+        ),
+        ({"ZOOM_STORE_KEYS": SECRET}, "keyring: ZOOM_STORE_KEYS: keys must be a list of 32 random bytes each"),
     ],
 )
 async def test_what_the_environment_says_wrongly_is_told_without_a_value(

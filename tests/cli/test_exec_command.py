@@ -29,6 +29,7 @@ def app(at_home: dict[str, str], zoom: Zoom) -> dict[str, str]:
         "ZOOM_ACCOUNT_ID": zoom.credentials.account_id,
         "ZOOM_CLIENT_ID": zoom.credentials.client_id,
         "ZOOM_CLIENT_SECRET": zoom.credentials.client_secret,
+        "ZOOM_USER_CLIENT_SECRET": "of another app",  # as the sandbox prints it
         "ZOOM_STORE_KEYS": "a-key",
         "ZOOM_STORE_URL": "postgresql://user:password@host/name",
     }

@@ -106,11 +106,11 @@ def test_an_interrupt_ends_it_without_a_word(start: Start) -> None:
 def test_what_it_prints_for_people_can_be_pasted_into_a_shell(start: Start, run: Run) -> None:
     """With it the other commands of this package find the sandbox."""
     process = start()
-    lines = [first_line(process) for _ in range(7)]
+    lines = [first_line(process) for _ in range(8)]
     exports = [shlex.split(line, comments=True) for line in lines]
     variables = dict(words[1].split("=", 1) for words in exports if words)
 
-    assert [words[:1] for words in exports] == [["export"]] * 6 + [[]]
+    assert [words[:1] for words in exports] == [["export"]] * 6 + [[], []]
     assert list(variables) == [
         "ZOOM_BASE_URL",
         "ZOOM_ACCOUNT_ID",

@@ -98,6 +98,15 @@ def test_list_tells_the_state_of_each_identity_and_no_secret(run: Run, kept: Kep
     assert not any(secret in done.stdout for secret in SECRETS)
 
 
+def test_of_an_empty_store_it_is_said_that_it_is_empty(run: Run, kept: Kept) -> None:
+    kept.put(a="valid")
+    with closing(sqlite3.connect(kept.path)) as connection, connection:
+        connection.execute("DELETE FROM zoom_async_auth_tokens")
+    done = run("store", "list", kept.url)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "there is nobody's token in it\n")
+
+
 def test_a_record_that_cannot_be_read_is_listed_as_such(run: Run, kept: Kept) -> None:
     kept.put(a="valid", b="valid")
     with closing(sqlite3.connect(kept.path)) as connection, connection:
@@ -160,7 +169,8 @@ def test_rewrap_without_the_old_key_changes_nothing(run: Run, kept: Kept) -> Non
         (["list", "mongodb://host"], {}, "a store's URL begins with sqlite:, postgresql: or redis:"),
         (["rewrap", "redis://host"], {}, "set ZOOM_STORE_KEYS"),
         (["rewrap", "redis://host"], {"ZOOM_STORE_KEYS": "hush"}, "keys must be a list of 32 random bytes"),
-        (["check", "sqlite:////nowhere/tokens.sqlite3"], {}, "there is no such file yet"),
+        (["check", "sqlite:////nowhere/tokens.sqlite3"], {}, "there is no such file yet: /nowhere/tokens.sqlite3;"),
+        (["check", "redis://127.0.0.1:1"], {"ZOOM_STORE_KEYS": "a-key"}, "keys must be a list of 32 random bytes each"),
         (["list", "sqlite:////nowhere/tokens.sqlite3"], {}, "there is no such file yet"),
     ],
 )

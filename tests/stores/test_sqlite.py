@@ -196,6 +196,25 @@ def test_s34_a_file_or_a_folder_of_another_user_is_refused(path: Path, store: SQ
     assert "belongs to another user" in refusal_of(store)
 
 
+def test_a_path_that_cannot_become_a_file_stays_an_error_until_somebody_changes_it(tmp_path: Path) -> None:
+    """Not one that goes away by itself, as a lack of descriptors does."""
+    (tmp_path / "file").touch()
+    refusal = make_private(f"{tmp_path}/file/tokens.db")
+    assert refusal is not None
+    assert not refusal.transient
+    assert str(refusal).endswith(
+        "Not a directory; let the user that runs this program write to its folder, or name a file elsewhere"
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        passing = make_private(f"{tmp_path}/tokens.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert passing is not None
+    assert passing.transient
+
+
 def test_the_locks_on_a_file_outlive_another_store_of_the_same_process(path: Path, store: SQLStore) -> None:
     """To open a file and close it again would drop the locks that this process has on it otherwise (fcntl)."""
 

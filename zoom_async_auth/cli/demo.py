@@ -101,7 +101,7 @@ async def _demo(callers: int, seconds: float, *, quiet: bool) -> Summary:
     # Pauses in proportion to tokens that live for seconds, not for an hour.
     policy = RenewalPolicy(min_interval=0.1, leeway=lifetime / 10)
     async with Sandbox(token_lifetime=lifetime, latency=LATENCY) as zoom:
-        say(f"sandbox on {zoom.url}: tokens live {lifetime:g} s, an answer takes {LATENCY:g} s")
+        say(f"for {seconds:g} s: a sandbox on {zoom.url}, tokens live {lifetime:g} s, an answer takes {LATENCY:g} s")
         async with TokenManager(zoom.credentials, base_url=zoom.url, policy=policy, observers=[observe]) as manager:
             say(f"{callers} callers ask for the token all the time")
             with _live(tally, started, wanted=not quiet):
@@ -159,7 +159,8 @@ async def _trouble(
     zoom.outage = 503
     await asyncio.sleep(0.7 * lifetime)
     zoom.outage = None
-    say("the token endpoint is back: which caller noticed?")
+    await asyncio.sleep(2 * LATENCY)  # a request that was on its way fails yet
+    say("the token endpoint is back")
     await _next_token(zoom, tally, tally.renewals + 1)
     await asyncio.sleep(0.2 * lifetime)
     tally.rejecting = True
@@ -225,12 +226,11 @@ def _print_summary(summary: Summary) -> None:
     rows = [
         ("callers", f"{summary.callers:,}"),
         ("calls", f"{summary.calls:,} ({summary.calls_per_second:,} per second)"),
-        ("token requests", f"{summary.token_requests}, those during the outage included"),
-        ("renewals", f"{summary.renewals}"),
+        ("token requests", f"{summary.token_requests}: the first, {summary.renewals} renewals, others in the outage"),
         ("waited on the network", f"{summary.waited_after_first} after the first token"),
         ("", f"{summary.waited_after_rejection} after the rejection, when there was no other token"),
         ("expired tokens handed out", f"{summary.expired_handed_out}"),
         ("errors", f"{summary.errors}"),
-        ("bearer()", f"p50 {summary.p50_us:g} µs, p99 {summary.p99_us:g} µs, max {summary.max_us:g} µs"),
+        ("bearer()", f"p50 {summary.p50_us:g} µs, p99 {summary.p99_us:g} µs, longest {summary.max_us / 1000:.0f} ms"),
     ]
     sys.stdout.write("\n" + "".join(f"{name:>26}  {value}\n" for name, value in rows))

@@ -15,7 +15,7 @@ from zoom_async_auth.cli.aside import aside
 from zoom_async_auth.cli.asking import ask
 from zoom_async_auth.cli.findings import Finding, fail, ok, warn
 from zoom_async_auth.cli.keychain import Keychain, NoKeyring, look_into_keyring
-from zoom_async_auth.cli.place import KEYS, Address, address_of, keys_of
+from zoom_async_auth.cli.place import KEYS, URL, Address, address_of, keys_of
 from zoom_async_auth.cli.reach import reach
 from zoom_async_auth.cli.terminal import TROUBLE, progress, tell, tell_json
 from zoom_async_auth.cli.who import LOG_IN, Person, base_url_of, named_person
@@ -130,6 +130,8 @@ async def _reached(base_url: str) -> list[Finding]:
 async def _store(address: Address | ConfigurationError) -> list[Finding]:
     if isinstance(address, ConfigurationError):
         return [warn("store", str(address), "log-ins cannot be kept")]
+    if address.obstacle is not None:
+        return [fail("store", address.obstacle, f"let yourself write there, or name another store: {URL} or --store")]
     if address.missing:
         told = f"there is none yet: {LOG_IN} makes {address.shown()}"
         return [ok("store", told) if address.own else warn("store", told, "or the program that uses it does")]

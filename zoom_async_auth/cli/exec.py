@@ -12,14 +12,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from zoom_async_auth.cli.place import KEYS, URL
+from zoom_async_auth.cli.place import is_secret
 from zoom_async_auth.cli.terminal import note, progress
 from zoom_async_auth.cli.who import Person, named_person, opened
 
 CANNOT_RUN, NOT_FOUND = 126, 127
 TOKEN = "ZOOM_ACCESS_TOKEN"  # noqa: S105 -- where it goes
-SECRETS = ("ZOOM_CLIENT_SECRET", KEYS, URL)
-"""What the command has no use for; the URL of a store may have a password in it."""
 
 
 def run(*, arguments: list[str], valid_for: float, keep_env: bool, **whose: Any) -> int:  # noqa: ANN401 -- of `named_person`
@@ -43,7 +41,7 @@ async def _environment(person: Person | None, valid_for: float, *, keep_env: boo
     async with opened(person, quiet=False) as manager:
         with progress("asking for a token", quiet=False):
             token = await manager.token(valid_for=valid_for)
-    kept = {name: value for name, value in os.environ.items() if keep_env or name not in SECRETS}
+    kept = {name: value for name, value in os.environ.items() if keep_env or not is_secret(name)}
     return {**kept, TOKEN: token.access_token}
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from threading import Thread
 
-from zoom_async_auth.cli.exec import SECRETS
+from zoom_async_auth.cli.place import is_secret
 from zoom_async_auth.cli.receiver import Receiver
 from zoom_async_auth.cli.terminal import note, progress, tell, tell_json
 from zoom_async_auth.cli.who import Person, person_of
@@ -134,8 +134,8 @@ async def _on_a_device(manager: TokenManager, *, quiet: bool) -> Token:
 
 def _open(url: str) -> None:
     """Start the browser. It may block for as long as it is open; it gets none of our secrets."""
-    for name in SECRETS:
-        os.environ.pop(name, None)
+    for name in [*filter(is_secret, os.environ)]:
+        del os.environ[name]
 
     def start() -> None:
         with suppress(webbrowser.Error, OSError, ValueError):  # the address is on the screen

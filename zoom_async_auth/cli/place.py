@@ -38,16 +38,22 @@ class Address:
         path: Of the file, if it is one.
         own: Whether it is the file in the data folder.
         missing: Whether it is a file that is not there yet. A store would make one, where nobody looks for it.
+        obstacle: Why that could not be made, in words, if it can be told without trying.
     """
 
     url: str
     path: Path | None
     own: bool
     missing: bool
+    obstacle: str | None = None
 
     def shown(self) -> str:
         """Return what may be told of it."""
         return str(self.path) if self.path is not None else f"{self.url.partition(':')[0]}: of {URL} or --store"
+
+    def told_missing(self) -> str:
+        """Say so; nothing but the program that needs the file should make it."""
+        return f"there is no such file yet: {self.path}; the program that uses it makes it, as its own user"
 
     def lock(self) -> Path | None:
         """Return what is locked while a key is made in the keyring; None: it is not sealed with one."""
@@ -111,7 +117,15 @@ def address_of(url: str | None) -> Address:
 
 
 def _address(url: str, path: Path | None, *, own: bool) -> Address:
-    return Address(url=url, path=path, own=own, missing=path is not None and not path.exists())
+    if path is None or path.exists():
+        return Address(url=url, path=path, own=own, missing=False)
+    return Address(url=url, path=path, own=own, missing=True, obstacle=_obstacle(path))
+
+
+def _obstacle(path: Path) -> str | None:
+    folder = next(folder for folder in path.parents if folder.exists())
+    fit = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return None if fit else f"{path} cannot be made: {folder} is no folder that you may write to"
 
 
 async def place_at(address: Address, key: str, *, create: bool = False, quiet: bool = False) -> Place:
@@ -139,7 +153,26 @@ def keys_of(environ: Mapping[str, str]) -> list[str] | ConfigurationError:
     keys = [key for key in named.split(",") if key]
     if named and not keys:  # "$NEW,$OLD", and neither is set
         return ConfigurationError(f"{KEYS} has no key in it: set it to the keys, with commas between them, or unset it")
-    return keys
+    return (_unfit(keys) if keys else None) or keys
+
+
+def _unfit(keys: Sequence[str]) -> ConfigurationError | None:
+    """Return why nothing can be sealed with these keys, if so."""
+    try:
+        import_module("zoom_async_auth.stores.seal").Keyring(keys)
+    except ConfigurationError as known:
+        return ConfigurationError(f"{KEYS}: {known}")
+    except ModuleNotFoundError as missing:
+        return ConfigurationError(f'{missing.name} is missing: pip install "zoom_async_auth[crypto]"')
+    return None
+
+
+def is_secret(variable: str) -> bool:
+    """Tell whether a variable of the environment is ours alone: a command that we start gets none of these.
+
+    The URL of a store may have a password in it.
+    """
+    return variable in {URL, KEYS} or (variable.startswith("ZOOM_") and "SECRET" in variable)
 
 
 async def _content_of(store: Store, key: str) -> Content:

@@ -56,7 +56,7 @@ def run(*, url: str | None, every: float | None, once: bool, as_json: bool) -> i
     address = address_of(url)
     store: Any = store_at(address.url)  # what it needs and is not installed comes first: no file can help then
     if address.missing:
-        raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
+        raise ConfigurationError(address.told_missing())
     if not isinstance(store, Surveyable):
         raise ConfigurationError(
             f"{type(store).__name__} cannot count its identities: name the database of the pool, sqlite: or postgresql:"

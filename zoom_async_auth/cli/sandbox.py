@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 from zoom_async_auth.sandbox import Sandbox
 
+_AS_A_PERSON = (
+    "unset ZOOM_ACCOUNT_ID; export ZOOM_CLIENT_ID=$ZOOM_USER_CLIENT_ID ZOOM_CLIENT_SECRET=$ZOOM_USER_CLIENT_SECRET"
+)
+
 
 def run(*, host: str, port: int, token_lifetime: float, latency: float, faults: Iterable[str], as_json: bool) -> int:
     """Serve until interrupted."""
@@ -30,7 +34,11 @@ async def _serve(sandbox: Sandbox, *, faults: Iterable[str], as_json: bool) -> N
         if as_json:
             sys.stdout.write(json.dumps(known) + "\n")
         else:
-            lines = [f"export ZOOM_{name.upper()}={value}" for name, value in known.items()]
-            sys.stdout.write("\n".join([*lines, f"# statistics: {zoom.url}/_sandbox/stats; Ctrl-C ends", ""]))
+            lines = [
+                *(f"export ZOOM_{name.upper()}={value}" for name, value in known.items()),
+                "# persons log in to the other app: " + _AS_A_PERSON,
+                f"# statistics: {zoom.url}/_sandbox/stats; Ctrl-C ends",
+            ]
+            sys.stdout.write("\n".join([*lines, ""]))
         sys.stdout.flush()
         await asyncio.Event().wait()

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoom_async_auth.cli.keychain import NoKeyring, look_into_keyring
 from zoom_async_auth.cli.place import KEYS, Address, address_of, keys_of
-from zoom_async_auth.cli.terminal import TROUBLE, tell, tell_json
+from zoom_async_auth.cli.terminal import TROUBLE, note, tell, tell_json
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.stores.base import Browsable, Reading, Store
 from zoom_async_auth.stores.urls import store_at
@@ -21,7 +21,7 @@ def run(action: str, *, url: str | None, as_json: bool, key: str = "") -> int:
     address = address_of(url)
     store = store_at(address.url)  # what it needs and is not installed comes first: no file can help then
     if address.missing:
-        raise ConfigurationError("there is no such file yet: the program that uses it makes it, as its own user")
+        raise ConfigurationError(address.told_missing())
     match action:
         case "check":
             work = _check(store, as_json=as_json)
@@ -35,6 +35,9 @@ def run(action: str, *, url: str | None, as_json: bool, key: str = "") -> int:
 
 
 async def _check(store: Any, *, as_json: bool) -> int:  # noqa: ANN401 -- a store with a `check`
+    keys = keys_of(os.environ)
+    if isinstance(keys, ConfigurationError):  # it is looked at with them, sooner or later
+        raise keys
     async with store:
         facts = await store.check()
     if as_json:
@@ -47,6 +50,7 @@ async def _check(store: Any, *, as_json: bool) -> int:  # noqa: ANN401 -- a stor
 
 async def _list(store: Store, *, as_json: bool) -> int:
     unreadable = 0
+    found = False
     async with store:
         async for key in _keys(store):
             try:
@@ -58,6 +62,9 @@ async def _list(store: Store, *, as_json: bool) -> int:
                 tell_json(told)
             else:
                 tell(f"{key}  " + ", ".join(_words(told)))
+            found = True
+    if not found and not as_json:
+        note("there is nobody's token in it")
     return TROUBLE if unreadable else 0
 
 

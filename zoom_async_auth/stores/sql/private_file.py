@@ -10,6 +10,8 @@ from zoom_async_auth.errors import StoreError
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_LASTING: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""What the system says of a path until somebody changes it."""
 
 
 def make_private(path: str, *companions: str) -> StoreError | None:
@@ -33,8 +35,11 @@ def make_private(path: str, *companions: str) -> StoreError | None:
         _create(path)
         return next(filter(None, map(_trouble_with_file, (path, *companions))), None)
     except OSError as known:
-        name = errno.errorcode.get(known.errno or 0, type(known).__name__)
-    return StoreError(f"the file {path!r} cannot be created or looked at: {name}")
+        code = known.errno or 0
+        why = f"the file {path!r} cannot be created or looked at: {os.strerror(code) if code else type(known).__name__}"
+    if code in _LASTING:
+        return _refusal(f"{why}; let the user that runs this program write to its folder, or name a file elsewhere")
+    return StoreError(why)
 
 
 def _make_folders(folder: str) -> None:
