@@ -1,7 +1,9 @@
 """Eight processes on one store: one token request for each renewal, and no caller of any of them waits for it.
 
-pytest tests/processes/test_fleet.py                             some renewals of short tokens, on each store
+pytest tests/processes/test_fleet.py                             some renewals, on each store
 RENEWALS=60 LIFETIME=3 pytest tests/processes/test_fleet.py      sixty, of tokens that live for three seconds
+
+The shorter a token lives, the sooner all processes must have the next one: the second wants its machine for itself.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from tests.processes.place import App
 from zoom_async_auth.sandbox import Sandbox, Zoom
 
 RENEWALS = int(os.environ.get("RENEWALS", "2"))
-LIFETIME = float(os.environ.get("LIFETIME", "3"))
+LIFETIME = float(os.environ.get("LIFETIME", "6"))
 PROCESSES = 8
 LATENCY = 0.05
 
