@@ -341,17 +341,24 @@ class TokenPool:
             plan=engine.scheduler.plan,
             spawn=engine.crew.spawn,
             renew=self._keep_alive,
+            sleepers=engine.client.sleepers,
             paused=lambda: engine.client.pause.until(forced=False) - engine.now(),
             report=lambda error, took: engine.announce(events.RenewalFailed(key=_NAME, error=error, took=took)),
         )
 
-    async def _keep_alive(self, keys: tuple[str, ...]) -> None:
-        """Renew identities that nobody uses; they do not stay in memory for it."""
+    async def _keep_alive(self, keys: list[str]) -> list[str]:
+        """Renew identities that nobody uses, who do not stay in memory for it; return those that have no token yet."""
         slots = [self._engine.slot(key) for key in keys]
-        await asyncio.gather(*(slot.board().landed() for slot in slots))
+        asked = self._engine.client.sleepers.asked
+        asked.update(keys)
+        try:
+            await asyncio.gather(*(slot.board().landed() for slot in slots))
+        finally:
+            asked.difference_update(keys)
         for slot in slots:
             if slot.used_at == -math.inf and slot.is_at_rest:
                 self._let_go(slot)
+        return [slot.key for slot in slots if slot.served() is None]
 
     def _make_room(self) -> None:
         """Forget a twentieth of those in memory; look at all again only after as many came, not for each of them."""

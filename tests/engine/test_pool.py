@@ -23,13 +23,12 @@ from zoom_async_auth import (
     TokenUnavailableError,
 )
 from zoom_async_auth.bearer import BearerSource
-from zoom_async_auth.events import Authorized, GrantDied, RenewalFailed, TokenAdopted, TokenRenewed
+from zoom_async_auth.events import Authorized, GrantDied, TokenAdopted, TokenRenewed
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.renewal.slot import Slot
 from zoom_async_auth.stores.base import Record, Store
 from zoom_async_auth.stores.memory import MemoryStore
-from zoom_async_auth.testing import LoopClock
 
 REFUSED = Answer(status=400, headers={}, body=b'{"reason":"Invalid Token!","error":"invalid_grant"}')
 HOUR = 3600.0
@@ -638,73 +637,6 @@ async def test_names_of_nobody_cost_no_request_and_leave_memory(world: World, po
     await asyncio.sleep(120.0)
     assert pool.health().identities == 0
     assert world.zoom.token_requests == 0
-
-
-async def test_a_chain_that_nobody_uses_is_renewed_in_time_by_one_process_of_a_fleet(
-    world: World, store: Store
-) -> None:
-    """Ninety days without a call; the store splits the work (F82)."""
-    clock = LoopClock.running()  # on which a season is a matter of seconds
-    async with pool_of(world, store, clock=clock) as one, pool_of(world, store, clock=clock) as other:
-        users = [f"user-{number}" for number in range(300)]
-        await authorize(one, world, *users)
-        await asyncio.sleep(29 * 24 * HOUR)
-        assert refreshes(world) == 0
-        await asyncio.sleep(3 * 24 * HOUR)
-        assert world.zoom.stats["refresh_token"] == {"ok": 300}
-        assert one.health().identities == other.health().identities == 0
-        await asyncio.sleep(60 * 24 * HOUR)
-        assert world.zoom.stats["refresh_token"] == {"ok": 900}
-        assert world.is_good(await other.bearer("user-7"))
-
-
-async def test_keep_alive_needs_a_store_that_finds_who_is_idle(world: World) -> None:
-    with pytest.raises(ConfigurationError, match=r"FaultyStore cannot find .* keep_alive=None"):
-        pool_of(world, FaultyStore(world.store()))
-    pool_of(world, FaultyStore(world.store()), keep_alive=None)
-
-
-async def test_a_store_that_is_down_during_a_sweep_is_asked_again(
-    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with pool_of(world, store, clock=LoopClock.running()) as pool:
-        await authorize(pool, world, "alice")
-        claim = store.claim
-
-        async def fail(*_: Any, **__: Any) -> tuple[str, ...]:
-            raise ConnectionError("the database at secret-host is down")
-
-        monkeypatch.setattr(store, "claim", fail)
-        await asyncio.sleep(31 * 24 * HOUR)
-        failures = [str(event.error) for event in world.seen(RenewalFailed)]
-        assert set(failures) == {"the store failed: ConnectionError"}
-        monkeypatch.setattr(store, "claim", claim)
-        await asyncio.sleep(24 * HOUR)
-        assert refreshes(world) == 1
-
-
-async def test_nothing_is_claimed_while_zoom_wants_a_pause(world: World, store: MemoryStore) -> None:
-    """What is claimed and not renewed would be out of reach for the others of the fleet."""
-    async with pool_of(world, store, clock=LoopClock.running(), keep_alive=DAY) as pool:
-        await authorize(pool, world, "alice", "bob")
-        await asyncio.sleep(0.95 * DAY)
-        world.zoom.faults.add("refresh_token#1:retry-after=3600")
-        with pytest.raises(TokenUnavailableError):
-            await pool.renew("bob")
-        claims = 0
-        claim = store.claim
-
-        async def counted(*arguments: Any, **options: Any) -> tuple[str, ...]:
-            nonlocal claims
-            claims += 1
-            return await claim(*arguments, **options)
-
-        store.claim = counted  # type: ignore[method-assign]
-        await asyncio.sleep(3500.0)
-        assert claims == 0
-        await asyncio.sleep(0.2 * DAY)
-        assert claims > 0
-        assert world.zoom.stats["refresh_token"]["ok"] == 2
 
 
 @pytest.mark.parametrize("options", [{"rate": 0}, {"capacity": 0}, {"idle_after": math.nan}, {"keep_alive": 0}])

@@ -12,6 +12,7 @@ from zoom_async_auth.oauth.wire import DeviceCode
 from zoom_async_auth.renewal.breaker import PAUSE, Breaker
 from zoom_async_auth.renewal.gate import Gate
 from zoom_async_auth.renewal.policy import Pause
+from zoom_async_auth.renewal.sleepers import Sleepers
 
 
 class Client:
@@ -26,16 +27,18 @@ class Client:
         gate: As above.
         pause: What holds the next request back.
         breaker: Whether refusals are believed.
+        sleepers: Whether those of tokens that nobody uses are.
         lifetime: How long Zoom's latest token lives, in seconds; infinite as long as that is not known.
     """
 
-    __slots__ = ("_endpoint", "_now", "breaker", "gate", "lifetime", "pause")
+    __slots__ = ("_endpoint", "_now", "breaker", "gate", "lifetime", "pause", "sleepers")
 
     def __init__(self, endpoint: Endpoint, now: Callable[[], float], *, gate: Gate) -> None:
         self._endpoint = endpoint
         self._now = now
         self.gate: Gate = gate
         self.breaker: Breaker = Breaker(now)
+        self.sleepers: Sleepers = Sleepers(now)
         self.pause: Pause = Pause()
         self.lifetime: float = math.inf
 
@@ -51,17 +54,21 @@ class Client:
             return error
         answer = await self._endpoint.exchange(grant)
         failure = answer if isinstance(answer, ZoomAuthError) else None
+        refreshing = isinstance(grant, RefreshTokenGrant)
+        refused = isinstance(failure, AuthorizationRequiredError)
         if isinstance(answer, Token):
             self.lifetime = answer.expires_in
+            if refreshing:
+                self.sleepers.note_success(key)
+        if failure is not None and refused and key in self.sleepers.asked:
+            return failure if self.sleepers.believes(key) else _not_yet_believed(failure)
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
         self.pause = self.pause.after(failure, now=self._now(), probing=probing)
         if probing:
             self.gate.note(failure)
-        if isinstance(grant, RefreshTokenGrant) and (
-            failure is None or isinstance(failure, AuthorizationRequiredError)
-        ):
-            self.breaker.note(key, refused=failure is not None, believed=forced)
+        if refreshing and (failure is None or refused):
+            self.breaker.note(key, refused=refused, believed=forced)
             if failure is not None and self.breaker.open and not forced:
                 return self._disbelieved(failure)
         return answer
@@ -102,3 +109,13 @@ class Client:
         if left <= 0:
             return None
         return TokenUnavailableError("Zoom asked for a pause, nothing was sent: try again later", retry_after=left)
+
+
+def _not_yet_believed(refusal: ZoomAuthError) -> TokenUnavailableError:
+    return TokenUnavailableError(
+        "Zoom refuses the refresh token, which nobody has used for long: it is tried once more, in some hours",
+        error=refusal.error,
+        reason=refusal.reason,
+        status=refusal.status,
+        tracking_id=refusal.tracking_id,
+    )

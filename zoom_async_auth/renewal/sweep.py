@@ -3,7 +3,7 @@
 An identity that nobody uses is not renewed: each exchange of a one-time token is a risk. But Zoom lets a refresh token
 die that was not used for long (90 days, say its documents). So once in a while the store is asked whose token is old;
 it gives each to one process of the fleet. A sweep that is broken off goes on by the next one: what is old is written
-nowhere but in the records.
+nowhere but in the records. Whoever could not be renewed is passed over for some hours: others get their turn.
 """
 
 import math
@@ -12,11 +12,14 @@ from typing import Any
 
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.renewal.scheduler import Tended
+from zoom_async_auth.renewal.sleepers import FEW, Sleepers
 from zoom_async_auth.stores.base import Claimable
 
 _PARTS = 1000
 """How often the store is asked within the age at which tokens are renewed."""
 _OFTEN = 60.0
+LATER = 6 * 3600.0
+"""Seconds for which one that could not be renewed is passed over."""
 
 
 class Sweep:
@@ -32,7 +35,8 @@ class Sweep:
         now: The clock, in seconds.
         plan: Tells the scheduler when to call `tend`.
         spawn: Starts a task that nobody cancels before the end.
-        renew: Renews one key; returns when that has succeeded or failed.
+        renew: Renews a few keys; returns those that it could not renew.
+        sleepers: Says when nothing but refusals comes back.
         paused: Returns for how many seconds nothing may be sent.
         report: Told that the store failed, and how long that took.
 
@@ -53,7 +57,8 @@ class Sweep:
         now: Callable[[], float],
         plan: Callable[[Tended], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        renew: Callable[[tuple[str, ...]], Coroutine[Any, Any, None]],
+        renew: Callable[[list[str]], Coroutine[Any, Any, list[str]]],
+        sleepers: Sleepers,
         paused: Callable[[], float],
         report: Callable[[StoreError, float], None],
     ) -> None:
@@ -67,6 +72,8 @@ class Sweep:
         self._plan = plan
         self._spawn = spawn
         self._renew = renew
+        self._sleepers = sleepers
+        self._passed_over: dict[str, float] = {}  # and up to when
         self._paused = paused
         self._report = report
         self.due: float = math.inf
@@ -89,19 +96,33 @@ class Sweep:
         return max(_OFTEN, self._age / _PARTS)
 
     async def _sweep(self) -> None:
-        keys: tuple[str, ...] = ()
         since = self._now()
+        more = False
         try:
-            keys = await self._store.claim(
-                self._prefix, self._holder, older_than=self._age, lease=self._lease, limit=self._batch
-            )
-            await self._renew(tuple(key.removeprefix(self._prefix) for key in keys))
+            more = await self._take_batch()
         except StoreError as known:
             self._report(known.copy(), self._now() - since)
         except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
             self._report(StoreError(f"the store failed: {type(foreign).__name__}"), self._now() - since)
         finally:
-            self._plan_in(0.0 if len(keys) == self._batch else self._pause)
+            self._plan_in(0.0 if more else _OFTEN if self._sleepers.hopeless else self._pause)
+
+    async def _take_batch(self) -> bool:
+        """Renew some of the oldest; tell whether it should go on at once."""
+        now = self._now()
+        self._passed_over = {key: until for key, until in self._passed_over.items() if until > now}
+        limit = self._batch + len(self._passed_over)
+        claimed = await self._store.claim(
+            self._prefix, self._holder, older_than=self._age, lease=self._lease, limit=limit
+        )
+        keys = [key.removeprefix(self._prefix) for key in claimed]
+        wanted = [key for key in keys if key not in self._passed_over]
+        for start in range(0, len(wanted), FEW):
+            left = await self._renew(wanted[start : start + FEW])
+            self._passed_over.update(dict.fromkeys(left, self._now() + LATER))
+            if self._sleepers.hopeless:
+                return False
+        return len(claimed) == limit
 
     def _plan_in(self, seconds: float) -> None:
         self.due = self._now() + seconds

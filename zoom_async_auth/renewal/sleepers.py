@@ -1,0 +1,52 @@
+"""Refusals of refresh tokens that nobody uses.
+
+Persons take an app off, and nobody tells. Whoever renews what was not used for a month meets them one after the other:
+that is no news about the client, so nobody else is held up for it. Nor is the first refusal believed, for Zoom may be
+in trouble. It is when it comes again, in a later sweep, and somebody's refresh has worked in between.
+"""
+
+import math
+from collections.abc import Callable
+
+FEW = 5
+"""How many are tried at once, and how many refusals in a row are enough for now."""
+
+
+class Sleepers:
+    """Tells whether the refusal of somebody who is not here is believed.
+
+    Args:
+        now: The clock, in seconds.
+
+    Attributes:
+        asked: Whose renewals are under way because nobody uses them.
+    """
+
+    __slots__ = ("_in_a_row", "_now", "_refused_at", "_worked_at", "asked")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._in_a_row = 0
+        self._refused_at: dict[str, float] = {}
+        self._worked_at = -math.inf
+        self.asked: set[str] = set()
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether a few were refused in a row, and nobody's refresh has worked in between."""
+        return self._in_a_row >= FEW
+
+    def note_success(self, key: str) -> None:
+        """Take into account that a refresh has worked, of whomever."""
+        self._worked_at = self._now()
+        self._in_a_row = 0
+        self._refused_at.pop(key, None)
+
+    def believes(self, key: str) -> bool:
+        """Take the refusal of one that was asked into account; tell whether it is believed."""
+        self.asked.discard(key)  # if it is tried at once again, somebody came who waits for it
+        self._in_a_row += 1
+        believed = self._refused_at.setdefault(key, self._now()) < self._worked_at
+        if believed:
+            del self._refused_at[key]
+        return believed
