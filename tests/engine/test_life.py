@@ -394,3 +394,30 @@ async def test_a_stuck_store_does_not_keep_the_manager_open(world: World) -> Non
     started = loop.time()
     await manager.aclose()
     assert loop.time() - started <= 5.0
+
+
+@pytest.mark.parametrize("moment", ["with the first", "a moment later"])
+def test_the_end_of_the_loop_after_a_closer_gave_up_still_rescues_the_last_token(moment: str) -> None:
+    """A scope around `async with`, a second Ctrl-C: the closing goes on, until asyncio.run cancels it as well (F44)."""
+    rescued: list[str] = []
+
+    async def program() -> None:
+        world = World()
+        store = FaultyStore(world.store())
+        manager = world.personal(store=store, on_uncommitted=lambda _, token: rescued.append(token.access_token))
+        await manager.start()
+        await manager.authorize(world.consent())
+        store.down.add("commit")
+        store.slow["commit"] = 1e6
+        token = await manager.renew()
+        rescued.append(token.access_token)
+        closing = asyncio.create_task(manager.aclose())
+        await turns()
+        closing.cancel()
+        if moment == "a moment later":
+            await asyncio.sleep(1.0)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(program())
+    assert len(rescued) == 2
+    assert len(set(rescued)) == 1

@@ -341,7 +341,13 @@ class Engine:
                 abandoned = not self._closing.is_set()
                 self._close()
                 scheduler.cancel()
-                await self._land()
+                try:
+                    await self._land()
+                except asyncio.CancelledError:  # the loop is about to end, and cancelled what was storing tokens, too
+                    await self._land()
+                    raise
+                finally:
+                    self._hand_over()
                 await asyncio.wait({scheduler})
                 if abandoned:
                     warnings.warn(
@@ -362,17 +368,20 @@ class Engine:
         unstored = iter([slot for slot in self.slots.values() if slot.pending is not None])
         until = self.now() + self.policy.lease
         while some := tuple(itertools.islice(unstored, _RESCUED_AT_ONCE)):
-            await asyncio.gather(*(self._rescue(slot, until) for slot in some))
+            if self.now() >= until:
+                return
+            await asyncio.gather(*(slot.settle() for slot in some), return_exceptions=True)
 
-    async def _rescue(self, slot: Slot, until: float) -> None:
-        """Store the last token, if there is time; else give it to whoever wants to save it."""
-        try:
-            if self.now() < until:
-                await slot.settle()
-            if slot.pending is not None and self._on_uncommitted is not None:
-                self._on_uncommitted(slot.key, slot.pending.token)
-        except Exception as error:  # noqa: BLE001 -- closing goes on, with the tokens of the others
-            _log.error("on_uncommitted failed with %s", type(error).__name__)
+    def _hand_over(self) -> None:
+        """Give what could not be stored to whoever wants to save it."""
+        if self._on_uncommitted is None:
+            return
+        for slot in self.slots.values():
+            if slot.pending is not None:
+                try:
+                    self._on_uncommitted(slot.key, slot.pending.token)
+                except Exception as error:  # noqa: BLE001 -- closing goes on, with the tokens of the others
+                    _log.error("on_uncommitted failed with %s", type(error).__name__)
 
     def _report_crash(self, kind: str) -> None:
         self.announce(events.SchedulerRestarted(key=self._name, kind=kind))
