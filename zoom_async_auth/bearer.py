@@ -7,6 +7,7 @@ a redirect or a server's answer says. The rules are pure, and those of every ada
 import asyncio
 import json
 import warnings
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ PATIENCE = 5.0
 """Seconds within which a refusal has to be there, to its end."""
 
 _HTTPS_PORT = 443
+_NESTED = 16
+"""How many calls within a call are told apart: another middleware may make some."""
 _OVER_HTTP = {"ws": "http", "wss": "https"}
 
 
@@ -128,7 +131,7 @@ class BearerMiddleware:
         self._source = source
         self._allowed = origins(allowed)
         self._route = route
-        self._without: WeakKeyDictionary[asyncio.Task[Any], object] = WeakKeyDictionary()
+        self._without: WeakKeyDictionary[asyncio.Task[Any], deque[object]] = WeakKeyDictionary()
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request with the token, twice at most."""
@@ -143,12 +146,11 @@ class BearerMiddleware:
         # The hops of a call have nothing public in common. If this list goes away, hops count as calls of their own.
         call = getattr(request, "_traces", object())
         task: Any = asyncio.current_task()
-        if (
-            AUTHORIZATION in request.headers
-            or self._without.get(task) is call
-            or not may_carry_bearer(request.url, self._allowed)
-        ):
-            self._without[task] = call
+        known = self._without.get(task, ())
+        if any(one is call for one in known):
+            return True
+        if AUTHORIZATION in request.headers or not may_carry_bearer(request.url, self._allowed):
+            self._without.setdefault(task, deque(maxlen=_NESTED)).append(call)
             return True
         return False
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.test_utils import TestServer
 from hypothesis import given
@@ -524,6 +524,32 @@ async def test_a_redirect_to_another_origin_does_not_get_the_token() -> None:
                 assert response.status == 200
             assert api.authorizations == ["Bearer token-1"]
             assert elsewhere.authorizations == [None]
+
+
+async def test_a_call_within_a_call_does_not_make_it_forget_where_that_one_began() -> None:
+    """Another middleware notes each request at a foreign host, which could have us post at Zoom in our name (S3)."""
+    async with _api(_fine) as zoom:
+
+        async def handle(request: web.Request) -> web.Response:
+            if request.path == "/note":
+                return web.Response()
+            raise web.HTTPTemporaryRedirect(zoom.url)
+
+        async with _api(handle) as foreign:
+
+            async def noting(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+                if request.url.path != "/note":
+                    async with session.post(foreign.url / "note"):
+                        pass
+                return await handler(request)
+
+            bearer = BearerMiddleware(Source(), allowed=[str(zoom.url)])
+            async with aiohttp.ClientSession(middlewares=[noting, bearer]) as session:
+                async with session.post(foreign.url / "hook") as response:
+                    assert response.status == 200
+                async with session.post(zoom.url) as response:
+                    assert response.status == 200
+            assert zoom.authorizations == [None, "Bearer token-1"]
 
 
 async def test_a_redirect_within_the_origin_keeps_it() -> None:
