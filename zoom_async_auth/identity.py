@@ -47,12 +47,18 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials | ConfigurationE
     return failure
 
 
-def require_key(key: str | None) -> str:
-    """Return a key in its normal form, so that it is one identity however it was typed."""
-    if key is None:
-        return "default"
+DEFAULT_KEY = "default"
+"""The key where there is one identity only."""
+
+
+def require_key(key: str) -> str:
+    """Return a key in its normal form, so that it is one identity however it was typed.
+
+    Raises:
+        ConfigurationError: None, say: persons of whom the key is not known must not share one token.
+    """
     if not isinstance(key, str):
-        raise ConfigurationError("key must be a string, or None")
+        raise ConfigurationError("key must be a string, another one for each identity")
     key = unicodedata.normalize("NFC", key)
     if not 1 <= len(key) <= _LONGEST_KEY or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in key):
         raise ConfigurationError("key must have 1 to 200 characters, none of them a control character")

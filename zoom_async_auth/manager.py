@@ -19,7 +19,7 @@ from zoom_async_auth.bearer import BearerMiddleware, may_carry_bearer, origin_of
 from zoom_async_auth.clock import Clock
 from zoom_async_auth.endpoint import Transport
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
-from zoom_async_auth.identity import credentials_from, require_key
+from zoom_async_auth.identity import DEFAULT_KEY, credentials_from, require_key
 from zoom_async_auth.oauth.credentials import Credentials, misfit_of
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.origin import ZOOM
@@ -72,7 +72,7 @@ class TokenManager:
         if (misfit := misfit_of(credentials)) is not None:
             del credentials
             raise misfit
-        self._key = require_key(key)
+        self._key = require_key(DEFAULT_KEY if key is None else key)
         self._engine = Engine(
             "TokenManager",
             self._key,

@@ -115,8 +115,8 @@ class TokenPool:
         if (misfit := misfit_of(credentials)) is not None:
             del credentials
             raise misfit
-        if not (rate > 0 and capacity > 0 and idle_after > 0 and (keep_alive is None or keep_alive > 0)):
-            raise ConfigurationError("rate, capacity, idle_after and keep_alive must be more than 0")
+        if not all(map(_is_positive, (rate, capacity, idle_after, 1 if keep_alive is None else keep_alive))):
+            raise ConfigurationError("rate, capacity, idle_after and keep_alive must be numbers, more than 0")
         self._capacity = capacity
         self._crowded_at = capacity
         self._rate = rate
@@ -271,7 +271,7 @@ class TokenPool:
         Raises:
             StoreError: The store failed; what was imported before stays.
             TokenUnavailableError: Another process is about to store one of them; try again after `retry_after`.
-            ConfigurationError: A key that cannot be one.
+            ConfigurationError: Something else than a key and a `StoredToken`; those before it may be imported.
             ManagerClosedError: The pool was closed meanwhile.
 
         Cancellation: what was under way is imported, the rest is not.
@@ -279,7 +279,7 @@ class TokenPool:
         self._engine.require_open()
         left = iter(tokens)
         imported = 0
-        while some := tuple((require_key(key), token) for key, token in itertools.islice(left, _IMPORTS_AT_ONCE)):
+        while some := tuple(map(_importable, itertools.islice(left, _IMPORTS_AT_ONCE))):
             outcomes = await asyncio.gather(*itertools.starmap(self._take_over, some))
             for outcome in outcomes:
                 if isinstance(outcome, ZoomAuthError):
@@ -390,6 +390,19 @@ class TokenPool:
                 self._dead.pop(event.key, None)
             case _:
                 pass
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and number > 0
+
+
+def _importable(entry: object) -> tuple[str, StoredToken]:
+    match entry:
+        case (str() as key, StoredToken() as token):
+            return require_key(key), token
+        case _:
+            del entry  # a traceback shows what a frame holds
+            raise ConfigurationError("import_tokens takes pairs of a key and a StoredToken: dict.items(), for example")
 
 
 class PooledIdentity:

@@ -639,8 +639,11 @@ async def test_names_of_nobody_cost_no_request_and_leave_memory(world: World, po
     assert world.zoom.token_requests == 0
 
 
-@pytest.mark.parametrize("options", [{"rate": 0}, {"capacity": 0}, {"idle_after": math.nan}, {"keep_alive": 0}])
-async def test_a_value_that_cannot_be_is_refused(world: World, store: Store, options: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"rate": 0}, {"rate": "10"}, {"rate": True}, {"capacity": 0}, {"idle_after": math.nan}, {"keep_alive": 0}],
+)
+async def test_a_value_that_cannot_be_is_refused(world: World, store: Store, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="more than 0"):
         pool_of(world, store, **options)
 
@@ -746,3 +749,21 @@ async def test_a_key_is_one_identity_however_it_is_typed(world: World, pool: Tok
     await authorize(pool, world, "zo\u00eb")
     assert await pool.bearer("zoe\u0308") == await pool.bearer("zo\u00eb")
     assert pool.health().identities == 1
+
+
+@pytest.mark.parametrize("verb", ["bearer", "token", "headers", "renew", "revoke", "forget"])
+async def test_persons_without_a_key_do_not_share_a_token(world: World, pool: TokenPool, verb: str) -> None:
+    await authorize(pool, world, "default")
+    with pytest.raises(ConfigurationError, match="key must be a string"):
+        await getattr(pool, verb)(None)
+
+
+@pytest.mark.parametrize("entries", [[("alice", {"access_token": "secret"})], {"alice": "secret"}, [(None, None)], [7]])
+async def test_an_import_of_something_else_names_what_it_takes_and_leaves_no_lease(
+    world: World, pool: TokenPool, entries: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="pairs of a key and a StoredToken") as caught:
+        await pool.import_tokens(entries)
+    assert "secret" not in str(caught.value)
+    token = StoredToken(access_token="access", refresh_token="refresh", expires_at=world.clock.time() + HOUR)
+    assert await pool.import_tokens({"alice": token}.items()) == 1

@@ -1,6 +1,7 @@
 """Whose token it is: names in a store, keys, and what the environment says."""
 
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,9 +60,11 @@ def test_a_new_client_secret_keeps_the_namespace(one: UserOAuth, other: UserOAut
     assert namespace_of(one, ZOOM) == namespace_of(other, ZOOM)
 
 
-def test_no_key_is_the_default_key() -> None:
-    """A manager of one identity need not name it."""
-    assert require_key(None) == "default"
+@pytest.mark.parametrize("key", [None, 7, b"alice"])
+def test_who_has_no_key_is_nobody(key: Any) -> None:
+    """A column that is not set, say: all who have none must not share one person's token."""
+    with pytest.raises(ConfigurationError, match="key must be a string"):
+        require_key(key)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_a_key_that_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigurationError) as refused:
         require_key(7)  # type: ignore[arg-type]
 
-    assert str(refused.value) == "key must be a string, or None"
+    assert str(refused.value) == "key must be a string, another one for each identity"
 
 
 @given(st.text(min_size=1, max_size=60))

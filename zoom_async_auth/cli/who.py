@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from zoom_async_auth.cli.place import Address, Place, address_of, place_at
 from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError
-from zoom_async_auth.identity import namespace_of, require_key
+from zoom_async_auth.identity import DEFAULT_KEY, namespace_of, require_key
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.origin import ZOOM, require_base_url
@@ -106,7 +106,8 @@ def person_of(*, key: str | None, client_id: str | None, store: str | None) -> P
     app = _app_of(client_id, os.environ)
     if isinstance(app, ConfigurationError):
         raise app
-    return Person(app=app, base_url=base_url_of(os.environ), key=require_key(key), address=address_of(store))
+    key = require_key(DEFAULT_KEY if key is None else key)
+    return Person(app=app, base_url=base_url_of(os.environ), key=key, address=address_of(store))
 
 
 def named_person(*, as_user: bool, key: str | None, client_id: str | None, store: str | None) -> Person | None:

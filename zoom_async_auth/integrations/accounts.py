@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import anyio
 
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
-from zoom_async_auth.identity import namespace_of, require_key
+from zoom_async_auth.identity import DEFAULT_KEY, namespace_of, require_key
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
@@ -68,7 +68,7 @@ class OneAccount:
         base_url: str = ZOOM,
         **options: Any,  # noqa: ANN401 -- of TokenManager
     ) -> None:
-        self._key = require_key(key)
+        self._key = require_key(DEFAULT_KEY if key is None else key)
         self._kept = _Kept(credentials, MemoryStore(clock=options.get("clock")) if store is None else store, base_url)
         self._options = options
         self._manager: TokenManager | None = None
@@ -162,7 +162,7 @@ class StoredAccounts:
         Raises:
             ConfigurationError: `key` cannot be one.
         """
-        return self._kept.manager(key, **self._options)
+        return self._kept.manager(require_key(key), **self._options)
 
     async def authorize(self, key: str, grant: AuthorizationCodeGrant, /) -> None:
         """Spend a code, and keep what it buys. Closing waits for what is on the wire, whoever is cancelled.
@@ -173,7 +173,7 @@ class StoredAccounts:
         """
         lost: list[str] = []
         rescue: OnUncommitted = self._options.get("on_uncommitted") or (lambda key, _: lost.append(key))
-        async with self._kept.manager(key, **{**self._options, "on_uncommitted": rescue}) as manager:
+        async with self._kept.manager(require_key(key), **{**self._options, "on_uncommitted": rescue}) as manager:
             await manager.authorize(grant)
         if lost:
             raise StoreError("Zoom gave a token, and the store did not take it: connect again", transient=False)
