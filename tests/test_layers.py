@@ -12,7 +12,7 @@ NAME = "zoom_async_auth"
 
 # From the ground up: a module may import from its own storey and those below.
 STOREYS = (
-    {"errors", "extras", "clock", "events"},
+    {"errors", "extras", "clock", "cancellation", "events"},
     {"oauth"},
     {"endpoint", "bearer", "stores", "identity"},
     {"renewal"},

@@ -4,6 +4,7 @@ One POST per attempt, never a redirect, never a retry: whoever spends a refresh 
 No foreign exception leaves this module, and none is chained: the repr of aiohttp's shows the Authorization header.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import anyio
 
+from zoom_async_auth.cancellation import is_being_cancelled
 from zoom_async_auth.clock import Clock
 from zoom_async_auth.errors import ConfigurationError, TokenUnavailableError, ZoomAuthError
 from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
@@ -117,6 +119,12 @@ class Endpoint:
             try:
                 return await self._transport.send(
                     self._base_url + request.path, request.headers, request.body, self._attempt_timeout
+                )
+            except asyncio.CancelledError:
+                if is_being_cancelled():
+                    raise
+                failure = TokenUnavailableError(  # what the transport waited for was cancelled, not we
+                    f"no answer from {_named(self._base_url)}: CancelledError", in_doubt=True
                 )
             except ZoomAuthError as known:
                 failure = known.copy()

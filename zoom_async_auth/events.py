@@ -194,9 +194,11 @@ class Announcer:
     __slots__ = ("_context", "_loop", "_muted", "_observers")
 
     def __init__(self, observers: Iterable[Observer]) -> None:
+        if not isinstance(observers, Iterable):
+            raise ConfigurationError("observers must be a list of callables")
         self._observers = tuple(observers)
         for index, observer in enumerate(self._observers):
-            if (problem := _unfit(observer)) is not None:
+            if (problem := unfit(observer)) is not None:
                 raise ConfigurationError(f"observer {index} {problem}: an observer is a plain callable")
         self._context: Context | None = None
         self._muted: set[int] = set()
@@ -228,7 +230,8 @@ class Announcer:
                 )
 
 
-def _unfit(observer: object) -> str | None:
+def unfit(observer: object) -> str | None:
+    """Return why something can never be called back, if so."""
     if not callable(observer):
         return "cannot be called"
     if isinstance(observer, type):

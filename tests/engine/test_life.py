@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from tests.engine.world import FaultyStore, World, turns
 from zoom_async_auth import (
     AuthorizationRequiredError,
+    ConfigurationError,
     ManagerClosedError,
     MisuseError,
     RenewalPolicy,
@@ -396,6 +398,10 @@ async def test_a_stuck_store_does_not_keep_the_manager_open(world: World) -> Non
     assert loop.time() - started <= 5.0
 
 
+async def _never(_key: str, _token: Token) -> None:
+    pass
+
+
 @pytest.mark.parametrize("moment", ["with the first", "a moment later"])
 def test_the_end_of_the_loop_after_a_closer_gave_up_still_rescues_the_last_token(moment: str) -> None:
     """A scope around `async with`, a second Ctrl-C: the closing goes on, until asyncio.run cancels it as well (F44)."""
@@ -421,3 +427,24 @@ def test_the_end_of_the_loop_after_a_closer_gave_up_still_rescues_the_last_token
         runner.run(program())
     assert len(rescued) == 2
     assert len(set(rescued)) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"on_uncommitted": None}, ""),
+        ({"on_uncommitted": _never}, "on_uncommitted is a coroutine function, which nobody would await"),
+        ({"on_uncommitted": "save"}, "on_uncommitted cannot be called"),
+        ({"observers": print}, "observers must be a list of callables"),
+        ({"policy": {"timeout": 2}}, "policy must be a RenewalPolicy"),
+        ({"store": "sqlite:///tokens.sqlite3"}, r"store must be an object such as SQLStore\(url\)"),
+        ({"base_url": None}, r"base_url \(ZOOM_BASE_URL\) must be https"),
+        ({"base_url": 7}, r"base_url \(ZOOM_BASE_URL\) must be https"),
+    ],
+)
+async def test_an_argument_of_another_kind_is_refused_at_once(world: World, option: dict[str, Any], told: str) -> None:
+    if not told:
+        world.manager(**option)
+        return
+    with pytest.raises(ConfigurationError, match=told):
+        world.manager(**option)

@@ -2,11 +2,14 @@
 
 import asyncio
 import itertools
+import traceback
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.engine.world import QUIET, World
-from zoom_async_auth import MisuseError, TokenUnavailableError
+from zoom_async_auth import ConfigurationError, MisuseError, TokenUnavailableError
 from zoom_async_auth.events import TokenRejected
 
 
@@ -42,6 +45,24 @@ async def test_only_the_current_token_can_be_invalidated(world: World) -> None:
         assert manager.invalidate(new) is False
 
     assert world.zoom.token_requests == 2
+
+
+async def test_what_headers_gave_can_be_invalidated_as_it_is(world: World) -> None:
+    async with world.manager() as manager:
+        assert manager.invalidate((await manager.headers())["Authorization"]) is True
+
+
+@pytest.mark.parametrize("wrap", [lambda token: {"access_token": token}, str.encode, lambda _: None])
+async def test_nothing_but_a_token_can_be_invalidated_and_none_is_shown(
+    world: World, wrap: Callable[[str], Any]
+) -> None:
+    async with world.manager() as manager:
+        token = await manager.bearer()
+        with pytest.raises(ConfigurationError, match="what is invalidated is an access token") as caught:
+            manager.invalidate(wrap(token))
+        frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if frame.f_globals["__name__"] != __name__]
+        assert not any(token in repr(frame.f_locals) for frame in frames)
+        assert await manager.bearer() == token
 
 
 async def test_a_rejected_token_is_not_handed_out_again(world: World) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -367,6 +368,37 @@ async def test_a_bug_in_the_transport_is_told_by_its_class_alone(world: World) -
             await manager.bearer()
 
     assert "secret" not in str(caught.value)
+
+
+async def test_a_transport_that_loses_a_task_of_its_own_is_no_cancellation_of_ours(world: World) -> None:
+    """Zoom may have acted: the answer is in doubt, and the next try has what it brought."""
+
+    class Losing:
+        lost = 0
+
+        async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+            answer = await world.wire.send(url, headers, body, timeout)
+            if self.lost == 0:
+                self.lost += 1
+                task = asyncio.create_task(asyncio.sleep(1.0))
+                asyncio.get_running_loop().call_soon(task.cancel)
+                await task
+            return answer
+
+    async with world.personal(transport=Losing()) as manager:
+        with pytest.raises(TokenUnavailableError, match="CancelledError") as caught:
+            await manager.authorize(world.consent())
+        assert caught.value.in_doubt
+        assert caught.value.transient
+        await manager.authorize(world.consent())
+        assert world.is_good(await manager.bearer())
+
+
+@pytest.mark.parametrize("wanted", [-1.0, math.nan, math.inf])
+async def test_no_token_is_valid_for_no_number_of_seconds(world: World, wanted: float) -> None:
+    async with world.manager() as manager:
+        with pytest.raises(ConfigurationError, match="valid_for must be a finite number of seconds"):
+            await manager.token(valid_for=wanted)
 
 
 async def test_an_app_cannot_use_a_persons_grant(world: World) -> None:

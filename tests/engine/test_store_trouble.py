@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.engine.world import QUIET, FaultyStore, World
-from zoom_async_auth import RenewalPolicy, StoreError, TokenManager
+from zoom_async_auth import MisuseError, RenewalPolicy, StoreError, TokenManager
 from zoom_async_auth.events import (
     CommitFailed,
     CommitRecovered,
@@ -16,6 +16,7 @@ from zoom_async_auth.events import (
     StoreNotDurable,
     TokenRenewed,
 )
+from zoom_async_auth.stores.base import Reading
 
 
 @pytest.fixture
@@ -301,3 +302,16 @@ async def test_a_long_commit_outlasts_the_patience_of_callers_and_is_not_cancell
 
 def _app(world: World) -> Any:
     return world.zoom.model.app(world.zoom.user_app.client_id)
+
+
+async def test_a_store_on_another_event_loop_says_so_and_is_not_tried_for_ever(world: World) -> None:
+    """It passed for a database that is down; for an app it was bypassed in silence, for a person tried again."""
+
+    class Elsewhere(FaultyStore):
+        async def peek(self, _: str) -> Reading:
+            raise MisuseError("a store belongs to one event loop")
+
+    async with world.personal(store=Elsewhere(world.store())) as manager:
+        with pytest.raises(StoreError, match="a store belongs to one event loop") as caught:
+            await manager.bearer()
+        assert not caught.value.transient

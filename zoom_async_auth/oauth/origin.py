@@ -23,7 +23,7 @@ _LONGEST_LABEL = 63  # RFC 1035, section 2.3.4: name servers are not asked for l
 
 def safe_origin(url: str) -> str | None:
     """Return `scheme://host[:port]` in lower case without a default port, or None if no secret may go there."""
-    match = _URL.fullmatch(url)
+    match = _URL.fullmatch(url) if isinstance(url, str) else None
     if match is None:
         return None
     scheme, host = match["scheme"].lower(), match["host"].lower()
@@ -41,7 +41,8 @@ def require_base_url(base_url: str) -> str:
     Raises:
         ConfigurationError: It is not https (loopback excepted), or it is more than an origin.
     """
-    origin, match = safe_origin(base_url), _URL.fullmatch(base_url)
+    origin = safe_origin(base_url)
+    match = None if origin is None else _URL.fullmatch(base_url)
     if origin is None or match is None or match["rest"] not in {"", "/"}:
         raise ConfigurationError(
             "base_url (ZOOM_BASE_URL) must be https://host[:port] without a path; http is for loopback only"

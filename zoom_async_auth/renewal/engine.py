@@ -94,6 +94,12 @@ class Engine:
         rate: float = math.inf,
         dismiss: Callable[[Slot], bool] = lambda _: False,
     ) -> None:
+        if policy is not None and not isinstance(policy, RenewalPolicy):
+            raise ConfigurationError("policy must be a RenewalPolicy")
+        if store is not None and not hasattr(store, "peek"):
+            raise ConfigurationError("store must be an object such as SQLStore(url)")
+        if on_uncommitted is not None and (problem := events.unfit(on_uncommitted)) is not None:
+            raise ConfigurationError(f"on_uncommitted {problem}: it is a plain callable")
         clock = clock or SystemClock()
         self.slots: dict[str, Slot] = {}
         self.policy: RenewalPolicy = policy or RenewalPolicy()
@@ -215,6 +221,8 @@ class Engine:
     async def token(self, slot: Slot, *, valid_for: float) -> Token:
         """Return a token that is valid for so many seconds more; renew it once if it is not."""
         self.require_open()
+        if not 0 <= valid_for < math.inf:
+            raise ConfigurationError("valid_for must be a finite number of seconds, 0 or more")
         with _in_use(slot):
             held = slot.served() or await slot.obtain()
             if held.expires_at - self.now() < valid_for <= self.client.lifetime:
@@ -239,7 +247,10 @@ class Engine:
         """
         if (problem := self.problem()) is not None:
             return problem
-        return slot is not None and slot.invalidate(token if isinstance(token, str) else token.access_token)
+        if not isinstance(token, str | Token):
+            return ConfigurationError("what is invalidated is an access token: a str, or a Token")
+        access_token = token if isinstance(token, str) else token.access_token
+        return slot is not None and slot.invalidate(access_token.removeprefix("Bearer "))
 
     async def authorize(self, slot: Slot, grant: Grant | StoredToken) -> Token:
         """Start a new chain of tokens."""

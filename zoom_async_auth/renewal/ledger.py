@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import anyio
 
-from zoom_async_auth.errors import StoreError
+from zoom_async_auth.cancellation import is_being_cancelled
+from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.held import Held, Moment, found
@@ -151,17 +152,13 @@ class Ledger:
             try:
                 return await ask()
             except asyncio.CancelledError:
-                if _is_cancelled():
+                if is_being_cancelled():
                     raise
                 failure = StoreError("the store failed: CancelledError")  # what it waited for was cancelled, not we
             except StoreError as known:
                 failure = known.copy()
+            except (ConfigurationError, MisuseError) as known:  # one of our stores, on two event loops for example
+                failure = StoreError(str(known), transient=False)
             except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
                 failure = StoreError(f"the store failed: {type(foreign).__name__}")
         return failure or StoreError(f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?")
-
-
-def _is_cancelled() -> bool:
-    """Tell whether somebody cancels this very task."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
