@@ -308,7 +308,8 @@ async def test_a_store_on_another_event_loop_says_so_and_is_not_tried_for_ever(w
     """It passed for a database that is down; for an app it was bypassed in silence, for a person tried again."""
 
     class Elsewhere(FaultyStore):
-        async def peek(self, _: str) -> Reading:
+        async def peek(self, key: str) -> Reading:
+            del key
             raise MisuseError("a store belongs to one event loop")
 
     async with world.personal(store=Elsewhere(world.store())) as manager:

@@ -18,7 +18,7 @@ from tests.stores.redis_server import KINDS, PASSWORD, RedisServer, redis
 from zoom_async_auth import AuthorizationRequiredError, ConfigurationError, MisuseError, StoreError, Token, TokenManager
 from zoom_async_auth.events import GrantDied, StoreWentBack
 from zoom_async_auth.identity import namespace_of
-from zoom_async_auth.stores.base import Begun, Intent, Reading, Record
+from zoom_async_auth.stores.base import PLAUSIBLE_LEASE, Begun, Intent, Reading, Record
 from zoom_async_auth.stores.records import FORMAT
 from zoom_async_auth.stores.redis import RedisStore
 from zoom_async_auth.stores.redis.address import parsed
@@ -424,6 +424,71 @@ async def test_f59_a_record_that_cannot_be_read_can_be_given_back_and_forgotten(
         reading = await store.peek(key)
         assert (reading.generation, token_of(reading)) == (2, None)
         assert isinstance(await store.begin(key, 2, "two", LEASE), Begun)
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("part", ["", ":token"], ids=["the record", "the token"])
+async def test_a_key_that_somebody_else_uses_is_told_and_can_be_forgotten(
+    server: RedisServer, key: str, part: str
+) -> None:
+    """Its type is another one. Waiting does not change that; who forgets it, gets rid of it."""
+    async with store_on(server) as store:
+        await store.commit(key, 0, a_record(1), "one")
+        await ask(server, "DEL", f"{name_of(key)}{part}")
+        await ask(server, "RPUSH", f"{name_of(key)}{part}", "theirs")
+        for attempt in (
+            store.peek(key),
+            store.begin(key, 1, "one", LEASE),
+            store.commit(key, 1, a_record(2), "one"),
+            store.condemn(key, 1, "invalid_grant"),
+        ):
+            with pytest.raises(StoreError, match="somebody else uses a key of this store") as caught:
+                await attempt
+            assert not caught.value.transient
+        if part == "":
+            with pytest.raises(StoreError, match="somebody else uses a key of this store"):
+                await store.wait(key, 1, 1.0)
+        assert await ask(server, "LRANGE", f"{name_of(key)}{part}", "0", "-1") == "theirs"
+        await store.forget(key)
+        reading = await store.peek(key)
+        assert (reading.generation, token_of(reading)) == (1 if part == "" else 2, None)
+        assert isinstance(await store.begin(key, reading.generation, "one", LEASE), Begun)
+
+
+# A clock that was set back
+
+
+@ONE_LOOP
+async def test_times_of_a_clock_that_was_set_back_hold_nobody_up(server: RedisServer, key: str) -> None:
+    """The lease of a killed process ends within a minute, and its intent is as old as the next look, and older."""
+    async with store_on(server) as store:
+        await store.commit(key, 0, a_record(1), "one")
+        await store.begin(key, 1, "killed", LEASE)
+        ahead = int((await store.peek(key)).now + 3600.0) * 1_000_000
+        for field, value in {"leased_until": f"{ahead}", "intent:killed": f"1 {ahead}"}.items():
+            await damage(server, key, "", field, value)
+        peeked = await store.peek(key)
+        assert [intent.since for intent in peeked.intents] == [peeked.now]
+        refused = await store.begin(key, 1, "next", LEASE)
+        assert isinstance(refused, Reading)
+        assert refused.lease_left == pytest.approx(PLAUSIBLE_LEASE, abs=1e-3)
+        again = await store.begin(key, 1, "next", LEASE)
+        assert isinstance(again, Reading)
+        assert again.lease_left < refused.lease_left
+        assert [(intent.holder, intent.since) for intent in again.intents] == [("killed", refused.now)]
+        await damage(server, key, "", "leased_until", str(int(refused.now * 1e6)))
+        assert isinstance(await store.begin(key, 1, "next", LEASE), Begun)
+
+
+@ONE_LOOP
+async def test_an_intent_of_ones_own_from_the_future_begins_anew(server: RedisServer, key: str) -> None:
+    async with store_on(server) as store:
+        await store.begin(key, 0, "one", LEASE)
+        await damage(server, key, "", "intent:one", "0 9999999999000000")
+        begun = await store.begin(key, 0, "one", LEASE)
+        assert isinstance(begun, Begun)
+        since = int((await ask(server, "HGET", name_of(key), "intent:one")).split()[1])
+        assert since == round(begun.reading.now * 1e6)
 
 
 # Cancelled, confused

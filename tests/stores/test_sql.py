@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.stores.postgres import PASSWORD, postgres
 from zoom_async_auth import ConfigurationError, MisuseError, StoreError, Token
-from zoom_async_auth.stores.base import Begun, Reading, Record
+from zoom_async_auth.stores.base import PLAUSIBLE_LEASE, Begun, Reading, Record
 from zoom_async_auth.stores.sql import SQLStore, ddl, metadata, tokens
 from zoom_async_auth.stores.sql.engine import CONNECTIONS
 from zoom_async_auth.testing import STORE_PROMISES, StorePromise
@@ -155,6 +155,50 @@ async def test_a_row_that_cannot_be_read_is_counted_all_the_same(shared: Place, 
     assert (found.prefix, found.identities, found.expired, found.intents) == (app, 2, 2, 2)
     assert found.oldest_intent is not None
     assert 0 <= found.oldest_intent < LEASE
+
+
+# A clock that was set back
+
+
+@ONE_LOOP
+async def test_times_of_a_clock_that_was_set_back_hold_nobody_up(shared: Place) -> None:
+    """The lease of a killed process ends within a minute, and its intent is as old as the next look, and older."""
+    app = f"{uuid4()}/"
+    key = f"{app}one"
+    async with SQLStore(shared.url) as store:
+        await store.commit(key, 0, a_record(1), "one")
+        await store.begin(key, 1, "killed", LEASE)
+        ahead = (await store.peek(key)).now + 3600.0
+        await asyncio.to_thread(shared.damage, key, f"leased_until = {ahead}, intents = '[[\"killed\", 1, {ahead}]]'")
+        (found,) = await store.survey(app)
+        assert found.oldest_intent == 0.0
+        peeked = await store.peek(key)
+        assert [intent.since for intent in peeked.intents] == [peeked.now]
+        refused = await store.begin(key, 1, "next", LEASE)
+        assert isinstance(refused, Reading)
+        assert refused.lease_left == pytest.approx(PLAUSIBLE_LEASE, abs=1e-3)
+        again = await store.begin(key, 1, "next", LEASE)
+        assert isinstance(again, Reading)
+        assert again.lease_left < refused.lease_left
+        assert [(intent.holder, intent.since) for intent in again.intents] == [("killed", refused.now)]
+        await asyncio.to_thread(shared.damage, key, f"leased_until = {refused.now}")
+        assert isinstance(await store.begin(key, 1, "next", LEASE), Begun)
+
+
+@ONE_LOOP
+async def test_a_claim_is_held_up_for_a_minute_by_a_clock_that_was_set_back(shared: Place) -> None:
+    app = f"{uuid4()}/"
+    async with SQLStore(shared.url) as store:
+        for key in (f"{app}killed", f"{app}free"):
+            await store.commit(key, 0, a_record(1), "one")
+        ahead = (await store.peek(app)).now + 3600.0
+        await asyncio.to_thread(shared.damage, f"{app}killed", f"holder = 'killed', leased_until = {ahead}")
+        assert await store.claim(app, "next", older_than=1.0, lease=LEASE, limit=10) == (f"{app}free",)
+        reading = await store.peek(f"{app}killed")
+        assert LEASE < reading.lease_left <= PLAUSIBLE_LEASE
+        assert await asyncio.to_thread(shared.row, f"{app}killed", "holder") == "killed"
+        await asyncio.to_thread(shared.damage, f"{app}killed", f"leased_until = {reading.now}")
+        assert await store.claim(app, "next", older_than=1.0, lease=LEASE, limit=10) == (f"{app}killed",)
 
 
 # Cancelled, killed
@@ -370,6 +414,52 @@ async def test_the_table_can_be_made_by_migrations(place: Place) -> None:
         for statement in filter(None, ddl(dialect).split(";")):
             await asyncio.to_thread(place.sql, statement)
         assert isinstance(await store.begin("key", 0, "one", LEASE), Begun)
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("create_table", [True, False])
+async def test_a_table_of_our_name_with_other_columns_is_refused_with_what_is_missing(
+    place: Place,
+    create_table: bool,  # noqa: FBT001 -- a parameter of the test
+) -> None:
+    """Waiting does not add them. It is not touched: whoever made it may need it."""
+    if place.url.startswith("sqlite"):
+        async with SQLStore(place.url) as store:
+            await store.peek("key")
+        await asyncio.to_thread(place.sql, "DROP TABLE zoom_async_auth_tokens")
+    await asyncio.to_thread(
+        place.sql, "CREATE TABLE zoom_async_auth_tokens (key TEXT PRIMARY KEY, generation BIGINT, value TEXT)"
+    )
+    async with SQLStore(place.url, create_table=create_table) as store:
+        with pytest.raises(StoreError, match=r"lacks payload, issued_at, .*run the migrations") as caught:
+            await store.peek("key")
+        assert not caught.value.transient
+        with pytest.raises(StoreError, match="or name another database"):
+            await store.begin("key", 0, "one", LEASE)
+        facts = await store.check()
+        assert [(fact.ok, fact.told) for fact in facts] == [(False, str(caught.value))]
+        assert await asyncio.to_thread(place.sql, "SELECT count(*) FROM zoom_async_auth_tokens") == "0"
+
+
+@ONE_LOOP
+async def test_a_table_that_loses_a_column_while_it_is_used_is_told_soon(place: Place) -> None:
+    """The first call finds that something is wrong, the next one what."""
+    async with SQLStore(place.url) as store:
+        await store.peek("key")
+        await asyncio.to_thread(place.sql, "ALTER TABLE zoom_async_auth_tokens DROP COLUMN intents")
+        with pytest.raises(StoreError):
+            await store.peek("key")
+        with pytest.raises(StoreError, match="lacks intents:"):
+            await store.peek("key")
+
+
+@ONE_LOOP
+async def test_further_columns_are_no_obstacle(place: Place) -> None:
+    async with SQLStore(place.url) as store:
+        await store.peek("key")
+    await asyncio.to_thread(place.sql, "ALTER TABLE zoom_async_auth_tokens ADD COLUMN remark TEXT")
+    async with SQLStore(place.url) as store:
+        assert await store.commit("key", 0, a_record(1), "one") is True
 
 
 def test_the_ddl_is_there_for_two_dialects() -> None:

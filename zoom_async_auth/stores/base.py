@@ -11,10 +11,14 @@ The caller decides; the store compares. It never computes a generation, a deadli
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Final, Protocol, Self, runtime_checkable
 
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
+
+PLAUSIBLE_LEASE: Final = 60.0
+"""Seconds. Of another's lease no more is left than this, or than the asker would take, if that is longer: see `begin`.
+"""
 
 
 @secretive
@@ -54,7 +58,7 @@ class Reading:
         record: What is kept, or None if there never was anything.
         now: The store's time of this look, in seconds.
         lease_left: Seconds for which *another* holder may still exchange; 0 if nobody does.
-        intents: Notes without a result, the reader's own among them.
+        intents: Notes without a result, the reader's own among them; none is from the future.
     """
 
     record: Record | None
@@ -111,6 +115,13 @@ class Store(Protocol):
 
         An intent that the holder has for this generation stays as it is: its doubt ends for others, however often the
         holder tries again.
+
+        A store's clock may be set back. If more is left of another's lease than `PLAUSIBLE_LEASE` and than `lease`, it
+        is cut to the longer of the two, and runs out from now on; an intent from the future begins now. All of that
+        only for who names the right generation: others change nothing. The lease is not taken away at once, because
+        its holder may be at work. It was taken before this moment, so a cut that leaves as much as the holder took does
+        not end it early, whatever the clock does; if the holder took more, its intent still tells what it may have
+        sent.
 
         Args:
             key: Whose token it is.
@@ -170,6 +181,8 @@ class Claimable(Protocol):
 
     async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:
         """Take the lease of keys whose token is old; write no intent. No two callers get the same key.
+
+        A lease of another that ends too late is cut, as by `begin`, and stays that holder's.
 
         Args:
             prefix: What the keys begin with.

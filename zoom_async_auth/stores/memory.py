@@ -77,12 +77,11 @@ class MemoryStore:
     ) -> Begun | Reading:
         """Take the lease and write the intent, if the record still has `generation`."""
         entry, now = self._entry(key), self._now()
-        reading = rows.read(entry.row, now, reader=holder)
-        begun = rows.begun(entry.row, now, generation=generation, holder=holder, lease=lease, supersede=supersede)
-        if begun is None:
-            return reading
-        entry.row = begun  # nothing that anybody waits for: no announcement
-        return Begun(reading=reading)
+        timely = rows.timely(entry.row, now, generation=generation, lease=lease)
+        reading = rows.read(timely, now, reader=holder)
+        begun = rows.begun(timely, now, generation=generation, holder=holder, lease=lease, supersede=supersede)
+        entry.row = begun or timely  # nothing that anybody waits for: no announcement
+        return reading if begun is None else Begun(reading=reading)
 
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:  # noqa: ARG002 -- the protocol's
         """Keep `record` if the generation is still `sent`."""
@@ -130,14 +129,14 @@ class MemoryStore:
         found = [
             (entry.row.record.issued_at, key)
             for key, entry in self._entries.items()
-            if key.startswith(prefix) and rows.is_claimable(entry.row, now, older_than=older_than)
+            if key.startswith(prefix) and rows.is_claimable(entry.row, now, older_than=older_than, lease=lease)
             if entry.row.record is not None
         ]
         keys = tuple(key for _, key in nsmallest(limit, found))
         for key in keys:
             entry = self._entries[key]
             entry.keep(rows.claimed(entry.row, now, holder=holder, lease=lease))
-        return keys
+        return tuple(key for key in keys if self._entries[key].row.holder == holder)
 
     async def survey(self, prefix: str = "") -> tuple[Survey, ...]:
         """Count the identities whose keys begin with `prefix`, for each app."""

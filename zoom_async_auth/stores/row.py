@@ -6,7 +6,7 @@ Stores whose place can run Python within one transaction are these functions and
 from dataclasses import dataclass, replace
 
 from zoom_async_auth.oauth.secretive import secretive
-from zoom_async_auth.stores.base import Intent, Reading, Record
+from zoom_async_auth.stores.base import PLAUSIBLE_LEASE, Intent, Reading, Record
 
 
 @secretive
@@ -32,12 +32,29 @@ def read(row: Row, now: float, *, reader: str = "") -> Reading:
         record=row.record,
         now=now,
         lease_left=max(0.0, row.leased_until - now) if foreign else 0.0,
-        intents=row.intents,
+        intents=_begun_by(row.intents, now),
     )
 
 
+def longest(lease: float) -> float:
+    """Return how much is left of another's lease at most, for who would take one of `lease` seconds."""
+    # Not what the asker takes alone: where others take more, it would end the lease of one who is at work.
+    return max(lease, PLAUSIBLE_LEASE)
+
+
+def timely(row: Row, now: float, *, generation: int, lease: float) -> Row:
+    """Return the row without times that a clock left there which was set back since; `begin` says why that is safe.
+
+    It has to be kept also where `begun` says None: only from then on, what is left of the lease gets less.
+    """
+    if row.generation != generation:
+        return row
+    until = min(row.leased_until, now + longest(lease))
+    return replace(row, leased_until=until, intents=_begun_by(row.intents, now))
+
+
 def begun(row: Row, now: float, *, generation: int, holder: str, lease: float, supersede: bool) -> Row | None:
-    """Return the row with the lease of `holder` and its intent; None if somebody was faster."""
+    """Return the row with the lease of `holder` and its intent, made of a `timely` one; None if somebody was faster."""
     busy = row.holder not in {"", holder} and row.leased_until > now
     if row.generation != generation or (busy and not supersede):
         return None
@@ -72,14 +89,20 @@ def forgotten(row: Row, now: float) -> Row:
     return Row(record=Record(generation=row.generation + 1, token=None, issued_at=now, expires_at=now))
 
 
-def is_claimable(row: Row, now: float, *, older_than: float) -> bool:
-    """Tell whether its refresh token is old, not known to be dead, and nobody's to spend at this moment."""
+def is_claimable(row: Row, now: float, *, older_than: float, lease: float) -> bool:
+    """Tell whether its refresh token is old, not known to be dead, and nobody's to spend, or for too long."""
     record = row.record
     if record is None or record.token is None or record.cause is not None:
         return False
-    return record.issued_at < now - older_than and row.leased_until <= now
+    return record.issued_at < now - older_than and not now < row.leased_until <= now + longest(lease)
 
 
 def claimed(row: Row, now: float, *, holder: str, lease: float) -> Row:
-    """Return the row with the lease of `holder`, without an intent."""
+    """Return the row with the lease of `holder`, without an intent; or with that of another one, cut."""
+    if row.leased_until > now:
+        return replace(row, leased_until=now + longest(lease))
     return replace(row, holder=holder, leased_until=now + lease)
+
+
+def _begun_by(intents: tuple[Intent, ...], now: float) -> tuple[Intent, ...]:
+    return tuple(replace(intent, since=min(intent.since, now)) for intent in intents)

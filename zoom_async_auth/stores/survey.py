@@ -99,6 +99,6 @@ def _survey(prefix: str, rows: list[Row], now: float) -> Survey:
         leased=sum(row.leased_until > now for row in rows),
         intents=len(spending),
         in_doubt=sum(row.leased_until <= now for row in spending),
-        oldest_intent=max((now - intent.since for intent in intents), default=None),
+        oldest_intent=max((max(0.0, now - intent.since) for intent in intents), default=None),
         oldest_token=max((now - record.issued_at for record in usable), default=None),
     )

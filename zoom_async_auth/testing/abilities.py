@@ -2,9 +2,9 @@
 
 import asyncio
 
-from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
+from zoom_async_auth.stores.base import PLAUSIBLE_LEASE, Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.survey import Survey, Surveyable, can_survey
-from zoom_async_auth.testing.looks import LEASE, SOON, a_record
+from zoom_async_auth.testing.looks import LEASE, SOON, a_record, look
 
 
 async def keys_are_listed_page_by_page(one: Store, other: Store, key: str) -> None:
@@ -61,6 +61,21 @@ async def a_claim_is_a_lease_without_an_intent(one: Store, other: Store, key: st
     assert begun.reading.intents == ()
     await other.release(key, "sweeper", doubt=False)
     assert (await other.peek(key)).lease_left == 0
+
+
+async def a_claim_leaves_little_of_a_lease_that_was_timed_by_another_clock(one: Store, other: Store, key: str) -> None:
+    """By a store that is `Claimable`: its holder may be dead, or at work, so it is not taken away at once."""
+    if not (isinstance(one, Claimable) and can_claim(one)):
+        return
+    now = (await one.peek(key)).now
+    await one.commit(key, 0, a_record(1, now - 1000.0), "one")
+    await one.begin(key, 1, "one", 3600.0)
+    assert await one.claim(key, "sweeper", older_than=500.0, lease=LEASE, limit=1) == ()
+    left = (await look(other, key)).lease_left
+    assert LEASE < left <= PLAUSIBLE_LEASE
+    assert await one.claim(key, "sweeper", older_than=500.0, lease=LEASE, limit=1) == ()
+    assert (await look(other, key)).lease_left <= left  # once is enough, or it would never end
+    assert isinstance(await one.begin(key, 1, "one", LEASE), Begun)
 
 
 async def a_survey_counts_each_identity_by_its_state(one: Store, other: Store, key: str) -> None:

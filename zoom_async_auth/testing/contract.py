@@ -17,9 +17,10 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from zoom_async_auth.oauth.token import Token
-from zoom_async_auth.stores.base import Begun, Reading, Record, Store
+from zoom_async_auth.stores.base import PLAUSIBLE_LEASE, Begun, Reading, Record, Store
 from zoom_async_auth.testing.abilities import (
     a_claim_is_a_lease_without_an_intent,
+    a_claim_leaves_little_of_a_lease_that_was_timed_by_another_clock,
     a_survey_counts_each_identity_by_its_state,
     a_survey_counts_who_is_renewed_and_who_is_in_doubt,
     a_survey_is_of_the_keys_that_begin_so,
@@ -161,6 +162,24 @@ async def a_lease_can_be_superseded(one: Store, other: Store, key: str) -> None:
     assert 0 < begun.reading.lease_left <= LEASE
     assert [intent.holder for intent in begun.reading.intents] == ["one"]
     assert isinstance(await one.begin(key, 0, "one", LEASE), Reading)
+
+
+async def a_lease_that_was_timed_by_another_clock_ends_in_time(one: Store, other: Store, key: str) -> None:
+    """More is left of it than anybody takes: the clock was set back since, and its holder may be dead."""
+    await one.begin(key, 0, "one", 3600.0)
+    assert (await look(other, key)).lease_left > PLAUSIBLE_LEASE  # who takes nothing, changes nothing
+    refused = await other.begin(key, 0, "other", LEASE)
+    assert isinstance(refused, Reading)
+    assert LEASE < refused.lease_left <= PLAUSIBLE_LEASE
+    assert LEASE < (await look(other, key)).lease_left <= PLAUSIBLE_LEASE  # and it runs out from now on
+    await one.begin(key, 0, "one", 3600.0)
+    refused = await other.begin(key, 0, "other", 2 * PLAUSIBLE_LEASE)  # some take more
+    assert isinstance(refused, Reading)
+    assert PLAUSIBLE_LEASE < refused.lease_left <= 2 * PLAUSIBLE_LEASE
+    await one.begin(key, 0, "one", 3600.0)
+    begun = await other.begin(key, 0, "other", LEASE, supersede=True)
+    assert isinstance(begun, Begun)
+    assert LEASE < begun.reading.lease_left <= PLAUSIBLE_LEASE
 
 
 async def a_commit_ends_the_lease_and_all_intents(one: Store, other: Store, key: str) -> None:
@@ -376,6 +395,7 @@ STORE_PROMISES: Final[tuple[StorePromise, ...]] = (
     a_lease_is_refused_to_who_has_seen_another_generation,
     a_lease_that_has_run_out_is_free_and_its_intent_stays,
     a_lease_can_be_superseded,
+    a_lease_that_was_timed_by_another_clock_ends_in_time,
     a_commit_ends_the_lease_and_all_intents,
     a_commit_needs_the_generation_and_no_lease,
     a_commit_may_put_any_generation,
@@ -396,6 +416,7 @@ STORE_PROMISES: Final[tuple[StorePromise, ...]] = (
     keys_are_listed_page_by_page,
     of_many_who_claim_each_gets_others,
     a_claim_is_a_lease_without_an_intent,
+    a_claim_leaves_little_of_a_lease_that_was_timed_by_another_clock,
     a_survey_counts_each_identity_by_its_state,
     a_survey_counts_who_is_renewed_and_who_is_in_doubt,
     a_survey_is_of_the_keys_that_begin_so,

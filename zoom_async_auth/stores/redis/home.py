@@ -13,7 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 from zoom_async_auth.errors import StoreError
@@ -114,5 +114,11 @@ def _told(error: Exception) -> StoreError:
     """Return what may be told of a foreign error: its name, and that of the system's error behind it."""
     if isinstance(error, TimeoutError | NoAnswerError):
         return StoreError(f"the server gave no answer within {PATIENCE:g} s: is it up?")
+    if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
+        return StoreError(
+            "somebody else uses a key of this store on the server, for what is no record: choose another prefix, or "
+            "forget the key, which deletes that",
+            transient=False,
+        )
     origin = error.__context__ if isinstance(error.__context__, OSError) else error
     return StoreError(f"the server failed: {type(origin).__name__}")

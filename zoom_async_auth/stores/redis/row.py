@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Intent, Record
 from zoom_async_auth.stores.records import damaged, token_from_text, token_to_text, unknown_format
 from zoom_async_auth.stores.row import Row
@@ -31,6 +32,12 @@ class Answer:
     done: bool
     now: float
     row: Row
+
+
+def begin_arguments(generation: int, holder: str, lease: float, *, supersede: bool) -> tuple[str | int, ...]:
+    """Return what `BEGIN` gets."""
+    durations = (round(seconds * MICROSECONDS) for seconds in (lease, rows.longest(lease)))
+    return (generation, holder, *durations, int(supersede))
 
 
 def commit_arguments(sent: int, record: Record) -> tuple[str | int, ...]:

@@ -71,9 +71,20 @@ BEGIN: Final = Script(
     _FIND
     + _STOP_AT_TROUBLE
     + """
-local expected, holder, lease, supersede = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
+local expected, holder, lease, longest, supersede = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
+if generation ~= expected then return show('refused') end
+if found.holder and tonumber(found.leased_until) > now + longest then -- the clock was set back: `timely`
+  redis.call('HSET', KEYS[1], 'leased_until', whole(now + longest))
+end
+for field, value in pairs(found) do
+  local of, since = value:match('^(%-?%d+) (%d+)$')
+  if is_intent(field) and tonumber(since) > now then
+    found[field] = of .. ' ' .. whole(now)
+    redis.call('HSET', KEYS[1], field, found[field])
+  end
+end
 local busy = found.holder and found.holder ~= holder and tonumber(found.leased_until) > now
-if generation ~= expected or (busy and not supersede) then return show('refused') end
+if busy and not supersede then return show('refused') end
 local intent = 'intent:' .. holder
 local of, since = (found[intent] or ''):match('^(%-?%d+) (%d+)$')
 if of ~= generation then since = whole(now) end
@@ -134,8 +145,15 @@ return answer('done')
 """
 )
 
+# What is of another type is somebody else's, and stops all but this: who forgets a key wants it to be usable again.
 FORGET: Final = Script(
-    _FIND
+    """
+for name, kind in pairs({[KEYS[1]] = 'hash', [KEYS[2]] = 'string'}) do
+  local is = redis.call('TYPE', name).ok
+  if is ~= kind and is ~= 'none' then redis.call('DEL', name) end
+end
+"""
+    + _FIND
     + """
 if not is_whole(generation) then return answer('damaged') end
 redis.call('HINCRBY', KEYS[1], 'generation', 1)

@@ -22,7 +22,7 @@ from zoom_async_auth.stores.redis.address import parsed
 from zoom_async_auth.stores.redis.bell import escaped
 from zoom_async_auth.stores.redis.check import facts_of
 from zoom_async_auth.stores.redis.home import Home, Work
-from zoom_async_auth.stores.redis.row import MICROSECONDS, Answer, commit_arguments
+from zoom_async_auth.stores.redis.row import MICROSECONDS, Answer, begin_arguments, commit_arguments
 from zoom_async_auth.stores.redis.scripts import BEGIN, COMMIT, CONDEMN, FORGET, PEEK, RELEASE, Script
 
 _T = TypeVar("_T")
@@ -109,10 +109,11 @@ class RedisStore:
         """
 
         def read(answer: Answer) -> Begun | Reading:
-            reading = rows.read(answer.row, answer.now, reader=holder)
+            timely = rows.timely(answer.row, answer.now, generation=generation, lease=lease)
+            reading = rows.read(timely, answer.now, reader=holder)
             return Begun(reading=reading) if answer.done else reading
 
-        given = (generation, holder, round(lease * MICROSECONDS), int(supersede))
+        given = begin_arguments(generation, holder, lease, supersede=supersede)
         return await self._run(BEGIN, key, lambda: given, read)
 
     async def commit(self, key: str, sent: int, record: Record, holder: str) -> bool:  # noqa: ARG002 -- the protocol's
@@ -166,6 +167,8 @@ class RedisStore:
     async def forget(self, key: str) -> None:
         """Leave a tombstone of the next generation, also where the record was damaged.
 
+        Where somebody else uses the key, for what is no record at all, that is deleted.
+
         Raises:
             StoreError: It is not known to be forgotten.
         """
@@ -200,7 +203,7 @@ class RedisStore:
             return (*await facts_of(home.client, rotating=self._allow_rotating), clock_fact(skew))
 
         async def write() -> StoreError | None:
-            names, lease = self._names(_NOBODY), (0, "check", MICROSECONDS, 0)
+            names, lease = self._names(_NOBODY), begin_arguments(0, "check", 1.0, supersede=False)
             for script, given in ((BEGIN, lease), (RELEASE, ("check", 0))):
                 answer = await home.run(script, names, _NOBODY, *given)
                 if isinstance(answer, StoreError):

@@ -13,7 +13,7 @@ _ENOUGH: Final = 2
 
 
 async def facts_of(connection: AsyncConnection) -> tuple[Fact, ...]:
-    """Return what a look at the database tells. Its table was found before."""
+    """Return what a look at the database tells. Its table was found before, with all columns."""
     version = ".".join(map(str, connection.dialect.server_version_info or ()))
     return (
         Fact(what="answers", ok=True, told=f"{connection.dialect.name} {version}"),

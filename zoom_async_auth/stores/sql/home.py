@@ -144,8 +144,9 @@ class Home:
 
     async def _table_made(self) -> StoreError | None:
         async with self._engine.connect() as connection:
-            if await connection.run_sync(_has_table):
-                return None
+            lacking = await connection.run_sync(_lacking)
+        if lacking is not None:
+            return _other_table(lacking) if lacking else None
         if not self._create_table:
             return StoreError(
                 f"there is no table {tokens.name}: run the migrations, or let the store create it", transient=False
@@ -157,7 +158,8 @@ class Home:
                 await connection.commit()
             except DBAPIError:
                 await connection.rollback()
-                if not await connection.run_sync(_has_table):  # another process was faster: PostgreSQL says so this way
+                # Another process was faster: PostgreSQL says so this way.
+                if await connection.run_sync(_lacking) != ():
                     raise
         return None
 
@@ -171,8 +173,21 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _has_table(connection: Connection) -> bool:
-    return inspect(connection).has_table(tokens.name)
+def _lacking(connection: Connection) -> tuple[str, ...] | None:
+    """Return which columns the table lacks; None if there is no table. Further ones are no obstacle."""
+    database = inspect(connection)
+    if not database.has_table(tokens.name):
+        return None
+    there = {column["name"].lower() for column in database.get_columns(tokens.name)}  # SQLite takes either case
+    return tuple(column.name for column in tokens.columns if column.name not in there)
+
+
+def _other_table(lacking: tuple[str, ...]) -> StoreError:
+    return StoreError(
+        f"the table {tokens.name} is not what this version needs, it lacks {', '.join(lacking)}: run the migrations "
+        "(`ddl` and `metadata` say what is needed), or name another database",
+        transient=False,
+    )
 
 
 def _told(error: Exception) -> StoreError:

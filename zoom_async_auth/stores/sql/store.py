@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-from sqlalchemy import Double, Executable, RowMapping, Table, delete, literal, literal_column, select, update
+from sqlalchemy import Double, Executable, RowMapping, Table, case, delete, literal, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -113,9 +113,12 @@ class SQLStore:
         """
 
         def decide(row: Row, now: float) -> tuple[_Values, Begun | Reading]:
-            reading = rows.read(row, now, reader=holder)
-            begun = rows.begun(row, now, generation=generation, holder=holder, lease=lease, supersede=supersede)
-            return (None, reading) if begun is None else (lease_values(begun), Begun(reading=reading))
+            timely = rows.timely(row, now, generation=generation, lease=lease)
+            reading = rows.read(timely, now, reader=holder)
+            begun = rows.begun(timely, now, generation=generation, holder=holder, lease=lease, supersede=supersede)
+            if begun is None:
+                return None if timely == row else lease_values(timely), reading
+            return lease_values(begun), Begun(reading=reading)
 
         return await self._change(key, decide)
 
@@ -209,6 +212,8 @@ class SQLStore:
             StoreError: It is not known which were taken: their leases run out.
         """
         now = select(self._now).scalar_subquery()  # asked once: PostgreSQL looks up no index by what may change
+        longest = rows.longest(lease)
+        leased_until, is_leased = tokens.c.leased_until, tokens.c.leased_until > now
         due = (
             select(tokens.c.key)
             .where(
@@ -216,7 +221,7 @@ class SQLStore:
                 tokens.c.payload.is_not(None),
                 tokens.c.cause.is_(None),
                 tokens.c.issued_at < now - older_than,
-                tokens.c.leased_until <= now,
+                or_(~is_leased, leased_until > now + longest),
             )
             .order_by(tokens.c.issued_at)
             .limit(limit)
@@ -226,14 +231,17 @@ class SQLStore:
         take = (
             update(tokens)
             .where(tokens.c.key.in_(select(due.c.key)))
-            .values(holder=holder, leased_until=now + lease)
-            .returning(tokens.c.issued_at, tokens.c.key)
+            .values(
+                holder=case((is_leased, tokens.c.holder), else_=holder),
+                leased_until=now + case((is_leased, longest), else_=lease),
+            )
+            .returning(tokens.c.issued_at, tokens.c.key, tokens.c.holder)
         )
 
         async def work(connection: AsyncConnection) -> tuple[str, ...]:
             taken = sorted(map(tuple, await connection.execute(take)))
             await connection.commit()
-            return tuple(key for _, key in taken)
+            return tuple(key for _, key, its in taken if its == holder)
 
         return await self._ask(work, writes=True)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Double, Executable, Text, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Double, Executable, Text, and_, case, func, literal_column, select
 
 from zoom_async_auth.stores.sql.table import EMPTY, tokens
 from zoom_async_auth.stores.survey import DUE, RECENTLY
@@ -45,6 +45,7 @@ def survey_query(dialect: str, prefix: str, now: float) -> Executable:
     usable = and_(one.has_token, ~one.is_dead)
     valid = and_(usable, one.expires_at > now)
     leased, spending = one.leased_until > now, one.intents != EMPTY["intents"]
+    of_intents = now - func.min(literal_column(_SINCE[dialect], Double)).filter(spending)
     return (
         select(
             one.prefix,
@@ -57,7 +58,7 @@ def survey_query(dialect: str, prefix: str, now: float) -> Executable:
             _count(leased).label("leased"),
             _count(spending).label("intents"),
             _count(spending, ~leased).label("in_doubt"),
-            (now - func.min(literal_column(_SINCE[dialect], Double)).filter(spending)).label("oldest_intent"),
+            case((of_intents < 0, 0.0), else_=of_intents).label("oldest_intent"),  # the clock may have been set back
             (now - func.min(one.issued_at).filter(usable)).label("oldest_token"),
         )
         .group_by(one.prefix)
