@@ -2,7 +2,7 @@
 
     python -m benchmarks.fleet                    20,000 identities with tokens of 60 s, 4 processes, 3 minutes
     python -m benchmarks.fleet --kill-every 10    the same, while every 10 s one of the processes is killed by -9
-    python -m benchmarks.fleet --quick            20 s, for a look
+    python -m benchmarks.fleet --quick            10 s, for a look
 
 All processes use the same active identities, so they compete for each renewal; the others are only in the store. Zoom
 is the sandbox, in a process of its own. At the end every identity is compared with what Zoom knows: it ends with 1 if
@@ -296,11 +296,11 @@ def main() -> None:
     parser.add_argument("--lifetime", type=float, default=60.0, help="of a token, in seconds")
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--kill-every", type=float, default=math.inf, help="kill one process each so many seconds")
-    parser.add_argument("--quick", action="store_true", help="20 s, 4,000 identities, tokens of 20 s: for a look")
+    parser.add_argument("--quick", action="store_true", help="10 s, 1,000 identities, tokens of 10 s: for a look")
     parser.add_argument("--json", type=Path, help="keep the figures in this file, too")
     options = parser.parse_args()
     if options.quick:
-        options.identities, options.seconds, options.lifetime = 4000, 20.0, 20.0
+        options.identities, options.seconds, options.lifetime = 1000, 10.0, 10.0
     options.active = min(options.active or int(ACTIVE * options.lifetime), options.identities)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end, too
     with tempfile.TemporaryDirectory() as folder:
