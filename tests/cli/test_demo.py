@@ -69,7 +69,6 @@ def test_without_a_terminal_it_tells_its_story_in_plain_lines(run: Run) -> None:
     story = [
         "the token endpoint goes down",
         "renewal failed, the token at hand goes on: Zoom failed to answer: try again later [status=503]",
-        "the token endpoint is back",
         "token 5 was rejected by the API",
         "token 6 arrived, good for 1.6 s",
         "",

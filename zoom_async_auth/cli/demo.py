@@ -159,9 +159,10 @@ async def _trouble(
     zoom.outage = 503
     await asyncio.sleep(0.7 * lifetime)
     zoom.outage = None
-    await asyncio.sleep(2 * LATENCY)  # a request that was on its way fails yet
+    renewals = tally.renewals
+    await asyncio.sleep(2 * LATENCY)  # a request that was on its way fails yet; or the next token arrives already
     say("the token endpoint is back")
-    await _next_token(zoom, tally, tally.renewals + 1)
+    await _next_token(zoom, tally, renewals + 1)
     await asyncio.sleep(0.2 * lifetime)
     tally.rejecting = True
     token = await manager.bearer()
