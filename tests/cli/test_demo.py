@@ -79,6 +79,7 @@ def test_without_a_terminal_it_tells_its_story_in_plain_lines(run: Run) -> None:
     ]
     places = [told.index(line) for line in story]
     assert places == sorted(places)
+    assert "the token endpoint is back" in told
 
 
 @pytest.mark.parametrize("flaw", ["waited_after_first", "expired_handed_out", "errors"])
