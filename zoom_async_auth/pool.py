@@ -5,6 +5,7 @@ Each identity is what it is in a `TokenManager`: a slot and its exchange. A pool
     a first call          loads the identity from the store; nothing is sent if its token is valid
     somebody uses it      it is renewed ahead of expiry, in the background
     nobody does           it is not renewed and leaves memory; its token stays in the store
+    nor did for a month   one process of a fleet renews it; refusals are believed when they come again (`sweep.py`)
     the rate              renewals start one after the other: callers who wait go first, then what ends soonest
     many are refused      few of them are declared dead: the trouble is the app's (`renewal/breaker.py`)
 
