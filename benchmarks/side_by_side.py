@@ -4,7 +4,7 @@
 
 Each library is used as its documentation says, by an adapter in `benchmarks/peers`, and shorter tokens than its authors
 had in mind are made fair to it: see `peers/peer.py`. A dash says that it lacks the thing, or why it was not measured.
-What is not installed is left out: `pip install --group benchmarks`, and for Zoom's own client see `peers/with_rivet.py`.
+What is not installed is left out: `pip install --group benchmarks`; for Zoom's own client see `peers/with_rivet.py`.
 
 cached     a call while a token is held
 stampede   many callers at once, without a token

@@ -335,7 +335,10 @@ async def test_an_authority_that_is_not_known_is_told_and_how_to_make_it_known(
             {"XDG_DATA_HOME": "/dev/null/data"},
             "store: /dev/null/data/zoom-async-auth/tokens.sqlite3 cannot be made: /dev/null is no folder that you may",
         ),
-        ({"ZOOM_STORE_KEYS": SECRET}, "keyring: ZOOM_STORE_KEYS: keys must be a list of 32 random bytes each"),
+        (
+            {"ZOOM_STORE_KEYS": SECRET},
+            "keyring: ZOOM_STORE_KEYS, with commas between them: keys must be a list of 32 random bytes each",
+        ),
     ],
 )
 async def test_what_the_environment_says_wrongly_is_told_without_a_value(

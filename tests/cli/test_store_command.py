@@ -140,7 +140,7 @@ def test_rewrap_encrypts_all_with_the_first_key_but_what_is_busy(run: Run, kept:
     kept.put(d="valid")  # of before the encryption
     assert "canary" in kept.content()
 
-    done = run("store", "rewrap", kept.url, ZOOM_STORE_KEYS=f"{new},{old}")
+    done = run("store", "rewrap", kept.url, ZOOM_STORE_KEYS=f"{new}, {old}\n")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == "2 sealed anew, 1 needed nothing, 1 busy (run it again), 0 unreadable\n"
     again = run("store", "rewrap", kept.url, "--json", ZOOM_STORE_KEYS=f"{new},{old}")
@@ -165,7 +165,8 @@ def test_rewrap_without_the_old_key_changes_nothing(run: Run, kept: Kept) -> Non
 @pytest.mark.parametrize(
     ("arguments", "variables", "told"),
     [
-        (["list"], {"XDG_DATA_HOME": "/nowhere"}, "there is no such file yet"),
+        (["list"], {"XDG_DATA_HOME": "/nowhere"}, "zoom-async-auth login makes it"),
+        (["list"], {"XDG_DATA_HOME": "/dev/null/data"}, "/dev/null is no folder that you may write to"),
         (["list", "mongodb://host"], {}, "a store's URL begins with sqlite:, postgresql: or redis:"),
         (["rewrap", "redis://host"], {}, "set ZOOM_STORE_KEYS"),
         (["rewrap", "redis://host"], {"ZOOM_STORE_KEYS": "hush"}, "keys must be a list of 32 random bytes"),

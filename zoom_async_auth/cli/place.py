@@ -53,7 +53,8 @@ class Address:
 
     def told_missing(self) -> str:
         """Say so; nothing but the program that needs the file should make it."""
-        return f"there is no such file yet: {self.path}; the program that uses it makes it, as its own user"
+        maker = "zoom-async-auth login" if self.own else "the program that uses it"
+        return self.obstacle or f"there is no such file yet: {self.path}; {maker} makes it, as its own user"
 
     def lock(self) -> Path | None:
         """Return what is locked while a key is made in the keyring; None: it is not sealed with one."""
@@ -150,7 +151,7 @@ async def place_at(address: Address, key: str, *, create: bool = False, quiet: b
 def keys_of(environ: Mapping[str, str]) -> list[str] | ConfigurationError:
     """Return the keys that the environment names; the list is empty if they are not set."""
     named = environ.get(KEYS, "")
-    keys = [key for key in named.split(",") if key]
+    keys = [key.strip() for key in named.split(",") if key.strip()]
     if named and not keys:  # "$NEW,$OLD", and neither is set
         return ConfigurationError(f"{KEYS} has no key in it: set it to the keys, with commas between them, or unset it")
     return (_unfit(keys) if keys else None) or keys
@@ -161,7 +162,7 @@ def _unfit(keys: Sequence[str]) -> ConfigurationError | None:
     try:
         import_module("zoom_async_auth.stores.seal").Keyring(keys)
     except ConfigurationError as known:
-        return ConfigurationError(f"{KEYS}: {known}")
+        return ConfigurationError(f"{KEYS}, with commas between them: {known}")
     except ModuleNotFoundError as missing:
         return ConfigurationError(f'{missing.name} is missing: pip install "zoom_async_auth[crypto]"')
     return None

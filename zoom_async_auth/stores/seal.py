@@ -27,7 +27,7 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=")
 _NONCE: Final = 12  # bytes
 
 _HOW_TO = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
-_WAY_OUT = "or forget the key of this identity and authorize again"
+_WAY_OUT = "or forget this identity and authorize again"
 
 
 @secretive
