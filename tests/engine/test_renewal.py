@@ -370,6 +370,20 @@ async def test_a_bug_in_the_transport_is_told_by_its_class_alone(world: World) -
     assert "secret" not in str(caught.value)
 
 
+async def test_in_the_last_seconds_of_a_token_zoom_is_not_asked_ever_more_often() -> None:
+    """Several tries fit into what is left of it, but not each time as many into what is left then."""
+    world = World(luck=0.5)
+    async with world.manager() as manager:
+        await manager.bearer()
+        ends = asyncio.get_running_loop().time() + 3590.0
+        world.zoom.outage = 503
+        await asyncio.sleep(3580.0)
+        before = world.wire.posts
+        assert before > 5
+        await asyncio.sleep(ends - asyncio.get_running_loop().time())
+        assert world.wire.posts - before <= 14
+
+
 async def test_a_transport_that_loses_a_task_of_its_own_is_no_cancellation_of_ours(world: World) -> None:
     """Zoom may have acted: the answer is in doubt, and the next try has what it brought."""
 

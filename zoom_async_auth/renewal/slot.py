@@ -401,7 +401,8 @@ class Slot:
         if isinstance(error, AuthorizationRequiredError):
             self.restraint = self.restraint.after_refusal(error, look_at=now + self._means.policy.min_interval)
         elif not isinstance(error, ManagerClosedError):
-            left = 0.0 if served is None else served.withheld_at - now
+            # Several tries still fit into what a token has left; in its last seconds not ever more of them.
+            left = 0.0 if served is None else max(served.withheld_at - now, 4 * self._means.policy.min_interval)
             self.restraint = self.restraint.after_failure(error, now=now, luck=self._means.random(), left=left)
         if news:  # an app that nobody authorized yet is told of once, not twice a minute
             self._means.announce(events.RenewalFailed(key=self.key, error=error, took=now - since))
