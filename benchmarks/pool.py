@@ -354,7 +354,7 @@ async def _bad_day(identities: int) -> list[Figure]:
         return count(path, headers, body, query)
 
     zoom.post = post  # type: ignore[method-assign]
-    outage_at = 10 * HOUR
+    begins, outage_at = 0.0, 10 * HOUR
     expired = 0
 
     async def person(pool: TokenPool, key: str, until: float) -> None:
@@ -365,9 +365,7 @@ async def _bad_day(identities: int) -> list[Figure]:
             try:
                 token = await pool.bearer(key)
             except TokenUnavailableError:
-                known = outage_at <= asked <= outage_at + OUTAGE
-                drains = outage_at + OUTAGE < asked <= outage_at + OUTAGE + 600
-                seen["no token, in the outage" if known else "no token, in its wake" if drains else "no token"] += 1
+                seen[f"no token{_excuse(asked, begins, outage_at)}"] += 1
             except ZoomAuthError as error:
                 seen[type(error).__name__] += 1
             else:
@@ -404,6 +402,15 @@ async def _bad_day(identities: int) -> list[Figure]:
         ("requests in the busiest minute", float(max(requests.values())), "requests", f"at most {rate * 60:.0f}"),
     ]
     return [Figure(what=what, who=who, values=(count,), unit=unit, aim=aim) for who, count, unit, aim in counts]
+
+
+def _excuse(asked: float, begins: float, outage_at: float) -> str:
+    """Say why there may be no token: the rate is such that all who come at once are served within some ten minutes."""
+    if asked <= begins + 660:
+        return ", while all come at once"
+    if outage_at <= asked <= outage_at + OUTAGE:
+        return ", in the outage"
+    return ", in its wake" if outage_at + OUTAGE < asked <= outage_at + OUTAGE + 600 else ""
 
 
 def _trouble(zoom: Zoom, begins: float, outage_at: float) -> None:
