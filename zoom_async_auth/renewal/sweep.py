@@ -97,18 +97,18 @@ class Sweep:
 
     async def _sweep(self) -> None:
         since = self._now()
-        more = False
+        pause = self._pause
         try:
-            more = await self._take_batch()
+            pause = await self._take_batch()
         except StoreError as known:
             self._report(known.copy(), self._now() - since)
         except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
             self._report(StoreError(f"the store failed: {type(foreign).__name__}"), self._now() - since)
         finally:
-            self._plan_in(0.0 if more else _OFTEN if self._sleepers.hopeless else self._pause)
+            self._plan_in(pause)
 
-    async def _take_batch(self) -> bool:
-        """Renew some of the oldest; tell whether it should go on at once."""
+    async def _take_batch(self) -> float:
+        """Renew some of the oldest; return the seconds until the next batch."""
         now = self._now()
         self._passed_over = {key: until for key, until in self._passed_over.items() if until > now}
         limit = self._batch + len(self._passed_over)
@@ -121,8 +121,8 @@ class Sweep:
             left = await self._renew(wanted[start : start + FEW])
             self._passed_over.update(dict.fromkeys(left, self._now() + LATER))
             if self._sleepers.hopeless:
-                return False
-        return len(claimed) == limit
+                return _OFTEN
+        return 0.0 if len(claimed) == limit else self._pause
 
     def _plan_in(self, seconds: float) -> None:
         self.due = self._now() + seconds
