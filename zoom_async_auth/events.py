@@ -39,11 +39,21 @@ class TokenAdopted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalFailed:
-    """An attempt failed. A token that is still valid goes on being served."""
+    """An attempt failed. A token that is still valid goes on being served.
+
+    Attributes:
+        key: Whose token it is.
+        error: Why it failed.
+        took: How long the attempt took.
+        seconds_left: For how long the token at hand may still be handed out; 0: there is none. None for a whole pool.
+        next_attempt: Seconds until the next one; None if it takes a person first, or somebody who asks.
+    """
 
     key: str
     error: ZoomAuthError
     took: float
+    seconds_left: float | None = None
+    next_attempt: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

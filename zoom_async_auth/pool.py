@@ -344,7 +344,9 @@ class TokenPool:
             renew=self._keep_alive,
             sleepers=engine.client.sleepers,
             paused=lambda: engine.client.pause.until(forced=False) - engine.now(),
-            report=lambda error, took: engine.announce(events.RenewalFailed(key=_NAME, error=error, took=took)),
+            report=lambda error, took, pause: engine.announce(
+                events.RenewalFailed(key=_NAME, error=error, took=took, next_attempt=pause)
+            ),
         )
 
     async def _keep_alive(self, keys: list[str]) -> list[str]:

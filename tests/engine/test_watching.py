@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.engine.world import LATENCY, QUIET, FaultyStore, World, turns
-from zoom_async_auth import ConfigurationError, TokenManager
+from zoom_async_auth import AuthorizationRequiredError, ConfigurationError, TokenManager, TokenUnavailableError
 from zoom_async_auth.events import Event, RenewalFailed, TokenAdopted, TokenRejected, TokenRenewed
 
 
@@ -151,6 +152,70 @@ async def test_what_is_told_of_a_failure_is_the_error_that_callers_get(world: Wo
     errors = [event.error for event in world.seen(RenewalFailed)]
     assert errors
     assert {error.status for error in errors} == {500}
+
+
+async def test_a_failure_tells_how_long_the_token_at_hand_is_good_and_when_the_next_try_is(world: World) -> None:
+    """What whoever is called at night asks first: does anybody go without, and when does it try again?"""
+    loop = asyncio.get_running_loop()
+    failures: list[tuple[float, RenewalFailed]] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, RenewalFailed):
+            failures.append((loop.time(), event))
+
+    async with world.manager(policy=QUIET, observers=[observe]) as manager:
+        withheld_at = loop.time() + (await manager.token()).expires_in - 10.0
+        world.zoom.outage = 503
+        await asyncio.sleep(3700.0)
+
+    assert {event.seconds_left == 0.0 for _, event in failures} == {True, False}
+    for (before, failure), (now, following) in pairwise(failures):
+        assert failure.seconds_left == pytest.approx(max(0.0, withheld_at - before))
+        assert failure.next_attempt == pytest.approx(now - following.took - before)
+
+
+async def test_a_token_that_somebody_wanted_anew_is_tried_for_while_they_wait_and_then_as_planned(
+    world: World,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with world.manager(policy=QUIET) as manager:
+        await manager.bearer()
+        await asyncio.sleep(100.0)
+        planned = loop.time() + (manager.health().next_attempt or 0.0)
+        world.zoom.outage = 503
+        with pytest.raises(TokenUnavailableError):
+            await manager.renew()
+        first = world.seen(RenewalFailed)[0]
+        assert first.seconds_left
+        assert first.next_attempt is not None
+        assert first.next_attempt < QUIET.timeout
+        assert loop.time() + (manager.health().next_attempt or 0.0) == pytest.approx(planned)
+
+
+async def test_the_next_attempt_of_a_misconfigured_app_is_the_next_request_not_the_next_look(world: World) -> None:
+    """The store is looked at twice a minute, in case another process has better credentials; Zoom is not asked."""
+    app = replace(world.zoom.credentials, client_secret="wrong")
+    async with world.manager(app) as manager:
+        with pytest.raises(ConfigurationError):
+            await manager.bearer()
+        asked = world.wire.posts
+        next_attempt = manager.health().next_attempt
+        assert next_attempt is not None
+        await asyncio.sleep(next_attempt - 1.0)
+        assert world.wire.posts == asked
+        await asyncio.sleep(2.0)
+        assert world.wire.posts == asked + 1
+
+
+async def test_no_attempt_is_planned_while_it_takes_a_person(world: World) -> None:
+    async with world.personal() as manager:
+        with pytest.raises(AuthorizationRequiredError):
+            await manager.bearer()
+        assert manager.health().next_attempt is None
+        await manager.authorize(world.consent())
+        assert manager.health().next_attempt is not None
+
+    assert [event.next_attempt for event in world.seen(RenewalFailed)] == [None]
 
 
 async def test_an_event_tells_how_long_the_renewal_took(world: World) -> None:

@@ -68,16 +68,19 @@ def test_each_event_is_one_record_with_its_key_and_its_fields(event: Event, capl
 
 
 def test_an_error_is_told_by_its_text_and_in_its_parts(caplog: pytest.LogCaptureFixture) -> None:
-    record = _logged(caplog, RenewalFailed(key="alice", error=DOWN, took=10.0))
+    record = _logged(caplog, RenewalFailed(key="alice", error=DOWN, took=10.0, seconds_left=240.0, next_attempt=1.25))
 
     assert record.getMessage() == (
         "the renewal failed after 10.000 s: Zoom failed to answer: try again later "
-        "[status=503, x-zm-trackingid='v=2.0;tid=1'] [key=alice]"
+        "[status=503, x-zm-trackingid='v=2.0;tid=1']; the token at hand is good for 240 s; next try in 1.2 s "
+        "[key=alice]"
     )
     assert _fields(record) == {
         "zoom_auth_event": "RenewalFailed",
         "zoom_auth_key": "alice",
         "zoom_auth_took": 10.0,
+        "zoom_auth_seconds_left": 240.0,
+        "zoom_auth_next_attempt": 1.25,
         "zoom_auth_error": str(DOWN),
         "zoom_auth_error_class": "TokenUnavailableError",
         "zoom_auth_transient": True,
@@ -87,6 +90,23 @@ def test_an_error_is_told_by_its_text_and_in_its_parts(caplog: pytest.LogCapture
         "zoom_auth_reason": None,
         "zoom_auth_tracking_id": "v=2.0;tid=1",
     }
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "next_attempt", "prospect"),
+    [
+        (0.0, 12.0, "; no token is at hand; next try in 12.0 s"),
+        (0.0, None, "; no token is at hand"),
+        (None, 60.0, "; next try in 60.0 s"),
+    ],
+)
+def test_a_failure_says_what_it_means_for_callers(
+    seconds_left: float | None, next_attempt: float | None, prospect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    failure = RenewalFailed(key="k", error=DOWN, took=1.0, seconds_left=seconds_left, next_attempt=next_attempt)
+    record = _logged(caplog, failure)
+
+    assert record.getMessage().endswith(f"[status=503, x-zm-trackingid='v=2.0;tid=1']{prospect} [key=k]")
 
 
 def test_what_only_a_person_can_mend_is_an_error_at_once(caplog: pytest.LogCaptureFixture) -> None:

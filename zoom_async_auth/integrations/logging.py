@@ -101,11 +101,25 @@ class LoggingObserver:
         if isinstance(event, events.RenewalFailed) and isinstance(event.error, ConfigurationError):
             level = self._misconfigured  # only a person can mend that
         text, values = _TEXTS[kind], _values(event)
+        if isinstance(event, events.RenewalFailed):
+            text += _prospect(event)
         if self._show_key:
             text += " [key=%(key)s]"
         else:
             del values["key"]
         self._logger.log(level, text, values, extra={_PREFIX + name: value for name, value in values.items()})
+
+
+def _prospect(event: events.RenewalFailed) -> str:
+    """Say what a failure means for callers, and when the next try is."""
+    text = ""
+    if event.seconds_left is not None:
+        text += (
+            "; the token at hand is good for %(seconds_left).0f s" if event.seconds_left else "; no token is at hand"
+        )
+    if event.next_attempt is not None:
+        text += "; next try in %(next_attempt).1f s"
+    return text
 
 
 def _values(event: Event) -> dict[str, _Value]:
@@ -116,7 +130,7 @@ def _values(event: Event) -> dict[str, _Value]:
                 values |= _told(error)
             case frozenset() as names:
                 values[field.name] = sorted(name[:_LONGEST_NAME] for name in names)[:_MOST_NAMES]
-            case None:  # the error of `StoreBypassed`
+            case None if isinstance(event, events.StoreBypassed):
                 values[field.name] = "its lease was busy for too long"
             case value:
                 values[field.name] = value

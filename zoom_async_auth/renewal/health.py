@@ -1,5 +1,6 @@
 """What a readiness probe wants to know: a snapshot without secrets."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +32,8 @@ class Health:
         generation: Of the token that is held; None without one.
         seconds_left: For how long it may be handed out; 0 if it may not.
         last_error: The latest failure since the latest success.
-        next_attempt: When the next renewal is planned; None if none is.
+        next_attempt: When the next renewal is tried; None if it takes a person first, or somebody who asks. What other
+            processes store meanwhile is found all the same.
     """
 
     state: State
@@ -47,7 +49,8 @@ def health_of(slot: Slot, *, started: bool, durable: bool, now: float) -> Health
     """Return the health of one identity."""
     left = max(0.0, slot.serving.until - now)
     error = slot.restraint.last_error or (None if slot.pending is None else slot.pending.why)
-    planned = started and not slot.closed and slot.due not in {float("inf"), float("-inf")}
+    next_try = slot.next_try()
+    planned = started and not slot.closed and math.isfinite(slot.due) and math.isfinite(next_try)
     return Health(
         state=_state(slot, started=started, usable=left > 0, now=now),
         ready=left > 0,
@@ -55,7 +58,7 @@ def health_of(slot: Slot, *, started: bool, durable: bool, now: float) -> Health
         generation=None if slot.held is None else slot.held.generation,
         seconds_left=left,
         last_error=None if error is None else error.copy(),
-        next_attempt=max(0.0, slot.due - now) if planned else None,
+        next_attempt=max(0.0, next_try - now) if planned else None,
     )
 
 

@@ -156,6 +156,14 @@ class Slot:
         """Return the token that may be handed out now, if there is one."""
         return self.held if self._means.now() < self.serving.until else None
 
+    def next_try(self) -> float:
+        """Return when something is to be sent, or stored, again; infinite if it takes a person first."""
+        if isinstance(self.restraint.last_error, AuthorizationRequiredError):
+            return math.inf
+        if self.pending is not None or (served := self.served()) is None:
+            return self._may_try_at()
+        return max(served.stale_at, self._may_try_at())
+
     def invalidate(self, access_token: str) -> bool:
         """Stop serving `access_token`, if it is the one that is served; tell whether it was."""
         held = self.held
@@ -252,7 +260,7 @@ class Slot:
                 return None
             if self.held is not before and (served := self.served()) is not None:
                 return served  # somebody authorized the app meanwhile
-            pause = self._next_attempt(forced=flight.forced) - self._means.now()
+            pause = self._may_try_at(forced=flight.forced) - self._means.now()
             outcome = await (self._wait_out(flight, pause) if pause > 0 else self._try(flight))
             if outcome is not None:
                 return outcome
@@ -271,7 +279,7 @@ class Slot:
             if self._means.now() > asked_at and (found := await self._found()) is not None:
                 client.gate.give_back()
                 return found  # another process was faster
-            if self._next_attempt(forced=flight.forced) > self._means.now():
+            if self._may_try_at(forced=flight.forced) > self._means.now():
                 return None  # others heard meanwhile that there is a pause
             return await self._tried(flight)
 
@@ -405,12 +413,22 @@ class Slot:
             left = 0.0 if served is None else max(served.withheld_at - now, 4 * self._means.policy.min_interval)
             self.restraint = self.restraint.after_failure(error, now=now, luck=self._means.random(), left=left)
         if news:  # an app that nobody authorized yet is told of once, not twice a minute
-            self._means.announce(events.RenewalFailed(key=self.key, error=error, took=now - since))
+            awaited = error.transient and self.flight is not None and self.flight.patience_left() > 0
+            next_try = self._may_try_at() if awaited else self.next_try()
+            self._means.announce(
+                events.RenewalFailed(
+                    key=self.key,
+                    error=error,
+                    took=now - since,
+                    seconds_left=0.0 if served is None else served.withheld_at - now,
+                    next_attempt=None if self.closed or math.isinf(next_try) else max(0.0, next_try - now),
+                )
+            )
         return error
 
     def _excuse(self) -> ZoomAuthError:
         """Say why there is no token yet, and when the next try is."""
-        pause = self._next_attempt() - self._means.now()
+        pause = self._may_try_at() - self._means.now()
         known = self.restraint.last_error or self._means.client.pause.reason_at(self._means.now())
         if known is not None:
             return known.copy(retry_after=pause) if pause > 0 else known
@@ -420,7 +438,8 @@ class Slot:
             )
         return TokenUnavailableError(f"no token within {self._means.policy.timeout:g} s: the renewal goes on")
 
-    def _next_attempt(self, *, forced: bool = False) -> float:
+    def _may_try_at(self, *, forced: bool = False) -> float:
+        """Return the moment from which something may be sent."""
         return max(self._floor(), self.restraint.until(forced=forced), self._means.client.pause.until(forced=forced))
 
     def _floor(self) -> float:
@@ -440,14 +459,10 @@ class Slot:
     def _replan(self) -> None:
         if self.closed:
             return
-        if isinstance(self.restraint.last_error, AuthorizationRequiredError):
-            self.due = self._means.now() + STORE_POLL  # another process may get the person's authorization
-        elif self.held is None or self.served() is None:
-            self.due = self._next_attempt()
-            if self._means.client.pause.until(forced=False) > self._means.now():
-                self.due = min(self.due, self._means.now() + STORE_POLL)  # a peer may have got a token before
-        elif self.pending is not None:
-            self.due = self._next_attempt()
-        else:
-            self.due = max(self.held.stale_at, self._next_attempt())
+        self.due = self.next_try()
+        if self.due == math.inf or (
+            self.served() is None and self._means.client.pause.until(forced=False) > self._means.now()
+        ):
+            # Another process may get the person's authorization, or may have got a token before the pause.
+            self.due = min(self.due, self._means.now() + STORE_POLL)
         self._means.plan(self)

@@ -38,7 +38,7 @@ class Sweep:
         renew: Renews a few keys; returns those that it could not renew.
         sleepers: Says when nothing but refusals comes back.
         paused: Returns for how many seconds nothing may be sent.
-        report: Told that the store failed, and how long that took.
+        report: Told that the store failed, how long that took, and how long the pause is that follows.
 
     Attributes:
         due: When `tend` is to be called.
@@ -60,7 +60,7 @@ class Sweep:
         renew: Callable[[list[str]], Coroutine[Any, Any, list[str]]],
         sleepers: Sleepers,
         paused: Callable[[], float],
-        report: Callable[[StoreError, float], None],
+        report: Callable[[StoreError, float, float], None],
     ) -> None:
         self._store = store
         self._prefix = prefix
@@ -101,9 +101,9 @@ class Sweep:
         try:
             pause = await self._take_batch()
         except StoreError as known:
-            self._report(known.copy(), self._now() - since)
+            self._report(known.copy(), self._now() - since, pause)
         except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
-            self._report(StoreError(f"the store failed: {type(foreign).__name__}"), self._now() - since)
+            self._report(StoreError(f"the store failed: {type(foreign).__name__}"), self._now() - since, pause)
         finally:
             self._plan_in(pause)
 
