@@ -15,10 +15,24 @@ def secretive(cls: type[_C]) -> type[_C]:
     Pickling raises `TypeError`; copying returns the object itself. An error of its construction is raised from a frame
     that no longer has the arguments: tracebacks with local variables end up in logs.
     """
-    build: Any = cls.__init__
 
+    def __reduce_ex__(self: _C, _protocol: object) -> NoReturn:  # noqa: N807
+        raise TypeError(f"a {type(self).__name__} holds a secret and cannot be pickled")
+
+    def __copy__(self: _C, _memo: object = None) -> _C:  # noqa: N807 -- serves as __deepcopy__ too
+        return self
+
+    guards: dict[str, Any] = {"__reduce_ex__": __reduce_ex__, "__copy__": __copy__, "__deepcopy__": __copy__}
+    if hasattr(cls, "__post_init__"):  # else nothing is checked behind the call: only the caller's frame has them
+        guards["__init__"] = _raising_without_arguments(cls.__init__)
+    for name, guard in guards.items():
+        setattr(cls, name, guard)
+    return cls
+
+
+def _raising_without_arguments(build: Any) -> Any:  # noqa: ANN401 -- any constructor
     @functools.wraps(build)
-    def __init__(self: _C, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, N807 -- it stands in for any constructor
+    def __init__(self: object, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, N807
         try:
             build(self, *args, **kwargs)
         except (ConfigurationError, TypeError) as error:
@@ -28,20 +42,7 @@ def secretive(cls: type[_C]) -> type[_C]:
         del self, args, kwargs
         raise failure
 
-    def __reduce_ex__(self: _C, _protocol: object) -> NoReturn:  # noqa: N807
-        raise TypeError(f"a {type(self).__name__} holds a secret and cannot be pickled")
-
-    def __copy__(self: _C, _memo: object = None) -> _C:  # noqa: N807 -- serves as __deepcopy__ too
-        return self
-
-    for name, method in {
-        "__init__": __init__,
-        "__reduce_ex__": __reduce_ex__,
-        "__copy__": __copy__,
-        "__deepcopy__": __copy__,
-    }.items():
-        setattr(cls, name, method)
-    return cls
+    return __init__
 
 
 def require_text(name: str, value: object, *, ascii_only: bool = False, forbidden: str = "") -> None:
