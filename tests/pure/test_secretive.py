@@ -19,6 +19,7 @@ from zoom_async_auth.oauth.grants import (
     RefreshTokenGrant,
 )
 from zoom_async_auth.oauth.requests import token_request
+from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.oauth.wire import Answer, DeviceCode
 from zoom_async_auth.renewal.held import Held, Serving
@@ -104,6 +105,14 @@ def test_a_copy_of_an_object_with_a_secret_is_the_object(value: object) -> None:
     assert copy.deepcopy([value])[0] is value
 
 
+class _Vault:
+    """A class that is no dataclass, and checks what it is given."""
+
+    def __init__(self, *, combination: str) -> None:
+        opened = combination.removesuffix("!")
+        raise ConfigurationError(f"a combination of {len(opened)} characters opens nothing")
+
+
 BAD: dict[str, tuple[Callable[..., object], dict[str, object]]] = {
     "a line break in a secret": (
         ServerToServer,
@@ -134,6 +143,7 @@ BAD: dict[str, tuple[Callable[..., object], dict[str, object]]] = {
     "a lifetime": (Token, {"access_token": CANARY, "refresh_token": CANARY, "expires_in": -1.0}),
     "a lifetime of text": (Token, {"access_token": CANARY, "expires_in": CANARY}),
     "an expiry": (StoredToken, {"access_token": CANARY, "refresh_token": CANARY, "expires_at": float("nan")}),
+    "what no dataclass is given": (secretive(_Vault), {"combination": f"{CANARY}!"}),
     "an expiry beyond all floats": (StoredToken, {"access_token": CANARY, "expires_at": 10**400}),
 }
 

@@ -95,6 +95,7 @@ DAMAGES = {
     "half of it": "payload = substr(payload, 1, 40)",
     "no token": "payload = '{\"format\": 1}'",
     "intents": "intents = '[[1'",
+    "types of intents": 'intents = \'[["one", 1, "x"]]\'',
 }
 
 
@@ -651,6 +652,8 @@ async def test_a_table_that_is_gone_is_made_again(place: Place) -> None:
         ("sqlite:////tmp/x.db?mode=ro", "parameters that are not taken: mode"),
         ("postgresql://user:canary@host", "names no database"),
         ("postgresql://user@host/name?password=canary", "parameters that are not taken: password"),
+        ("postgresql://user:p@canary@host/name", "a password needs quoting"),
+        ("postgresql://user@host/name?p@canary=1", r"not taken: \(no word\); a password needs quoting"),
         ("postgresql://user:canary@host:port/name", "cannot be read"),
         ("canary", "cannot be read"),
         (None, "cannot be read"),

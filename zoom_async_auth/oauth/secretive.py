@@ -2,6 +2,7 @@
 
 import functools
 import unicodedata
+from dataclasses import is_dataclass
 from typing import Any, NoReturn, TypeVar
 
 from zoom_async_auth.errors import ConfigurationError
@@ -10,7 +11,7 @@ _C = TypeVar("_C")
 
 
 def secretive(cls: type[_C]) -> type[_C]:
-    """Guard a frozen dataclass that holds a secret.
+    """Guard a class that holds a secret, and does not change.
 
     Pickling raises `TypeError`; copying returns the object itself. An error of its construction is raised from a frame
     that no longer has the arguments: tracebacks with local variables end up in logs.
@@ -23,7 +24,8 @@ def secretive(cls: type[_C]) -> type[_C]:
         return self
 
     guards: dict[str, Any] = {"__reduce_ex__": __reduce_ex__, "__copy__": __copy__, "__deepcopy__": __copy__}
-    if hasattr(cls, "__post_init__"):  # else nothing is checked behind the call: only the caller's frame has them
+    # A dataclass that checks nothing fails in no frame but the caller's, and some are made often.
+    if not is_dataclass(cls) or hasattr(cls, "__post_init__"):
         guards["__init__"] = _raising_without_arguments(cls.__init__)
     for name, guard in guards.items():
         setattr(cls, name, guard)

@@ -9,6 +9,7 @@ from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.stores.urls import QUOTE, require_parameters
 
 _FORM: Final = "redis://user:password@host:6379/0"
 _KINDS: Final[Mapping[str, type[Connection | UnixDomainSocketConnection]]] = {
@@ -58,8 +59,9 @@ def parsed(url: str) -> Address:
             f"no RedisStore for such a URL: {_FORM}, rediss:// or unix://; for SQLite and PostgreSQL use SQLStore"
         )
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := sorted(parameters.keys() - _PARAMETERS[kind]):
-        raise ConfigurationError(f"the URL of the store has parameters that are not taken: {', '.join(unknown)}")
+    require_parameters(parameters, _PARAMETERS[kind])
+    if kind is not UnixDomainSocketConnection and "@" in parts.path + parts.fragment:
+        raise ConfigurationError(f"the URL of the store has an @ behind the host: {QUOTE}")
     options: dict[str, Any] = {**parameters, **_user(parts)}
     if kind is UnixDomainSocketConnection:
         return _of_socket(parts, options)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.stores.urls import QUOTE, require_parameters
 
 CONNECTIONS: Final = 5
 """To a server."""
@@ -72,8 +73,7 @@ def parsed(url: str) -> URL:
         )
     if find_spec(driver) is None:
         raise ConfigurationError(f"{driver} is not installed: pip install 'zoom_async_auth[{_EXTRAS[backend]}]'")
-    if unknown := sorted(found.query.keys() - _PARAMETERS[backend]):
-        raise ConfigurationError(f"the URL of the store has parameters that are not taken: {', '.join(unknown)}")
+    require_parameters(found.query, _PARAMETERS[backend])
     found = found.set(drivername=f"{backend}+{driver}")
     return _of_file(found) if backend == "sqlite" else _of_server(found)
 
@@ -118,6 +118,8 @@ def _of_file(url: URL) -> URL:
 
 
 def _of_server(url: URL) -> URL:
+    if "@" in f"{url.host}{url.database}":
+        raise ConfigurationError(f"the URL of the store has an @ too many: {QUOTE}")
     if not url.database:
         raise ConfigurationError("the URL of the store names no database: postgresql://user@host/name")
     query = dict(url.query)
