@@ -181,6 +181,24 @@ async def test_a_front_that_was_emptied_is_filled_by_who_looks(layers: Layers) -
     assert (await layers.store.peek(KEY)).record == _seen(layers.token(1))
 
 
+async def test_a_token_that_alone_was_evicted_from_the_front_is_shown_again(layers: Layers) -> None:
+    """As `maxmemory-policy volatile-...` does: the token goes, its generation stays."""
+    await layers.store.commit(KEY, 0, layers.token(1), "one")
+    await layers.shown.commit(KEY, 1, replace(layers.token(1), token=None), "the server")
+    assert layers.in_front() == (1, None)
+    assert (await layers.store.peek(KEY)).record == layers.token(1)
+    assert layers.in_front() == (1, "access-1")
+
+
+async def test_who_looks_at_an_expired_token_whose_front_was_evicted_writes_nothing(layers: Layers) -> None:
+    await layers.store.commit(KEY, 0, layers.token(1), "one")
+    await layers.shown.commit(KEY, 1, replace(layers.token(1), token=None), "the server")
+    layers.advance(LIFE)
+    layers.front.calls.clear()
+    await layers.store.peek(KEY)
+    assert set(layers.front.calls) == {"peek"}
+
+
 class _Replica(MemoryStore):
     """A record whose peek lags: it shows what there was first."""
 
@@ -246,6 +264,32 @@ async def test_a_newer_token_in_front_is_not_replaced_by_an_older_one(layers: La
     go_on.set()
     assert await first
     assert layers.in_front() == (2, "access-2")
+
+
+async def test_a_change_that_the_front_missed_is_not_forgotten_because_an_earlier_one_got_through(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The front is told of a token; while its answer is on its way it goes down, and the token is forgotten."""
+    monkeypatch.setattr("zoom_async_auth.stores.layered.PAUSE", 0.0)
+    front = _Held(layers.shown)
+    store = LayeredStore(layers.record, front)
+    answered = asyncio.Event()
+
+    async def commit(*what: Any) -> bool:
+        kept = await MemoryStore.commit(layers.shown, *what)
+        await answered.wait()
+        return kept
+
+    layers.shown.commit = commit  # type: ignore[method-assign, assignment]
+    first = asyncio.ensure_future(store.commit(KEY, 0, layers.token(1), "one"))
+    await turns()
+    assert layers.in_front() == (1, "access-1")
+    front.down = {"peek", "commit"}
+    await store.forget(KEY)
+    front.down = set()
+    answered.set()
+    assert await first
+    assert (await store.peek(KEY)).generation == 2
 
 
 async def test_who_was_overtaken_by_an_older_one_writes_again(layers: Layers) -> None:

@@ -27,6 +27,15 @@ def test_all_promises_are_listed() -> None:
     assert list(STORE_PROMISES) == written
 
 
+async def test_who_only_looks_leaves_nothing_behind() -> None:
+    """Keys may come from requests: an app that asks for whoever comes along would grow without end."""
+    store = MemoryStore()
+    for number in range(100):
+        await store.peek(f"nobody-{number}")
+
+    assert not store._entries
+
+
 class SettableClock:
     """A clock that somebody sets, as no monotonic one is, and a server's is."""
 

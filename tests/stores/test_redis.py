@@ -417,7 +417,9 @@ async def test_f59_a_record_that_cannot_be_read_can_be_given_back_and_forgotten(
         assert kept == token
         assert not [field for field in fields if field.startswith(("holder", "intent:one"))]
         if what[1] == "generation":
-            with pytest.raises(StoreError, match="damaged"):
+            with pytest.raises(
+                StoreError, match="generation of the stored record is damaged: restore it, or delete the key"
+            ):
                 await store.forget(key)
             return
         await store.forget(key)
@@ -695,6 +697,42 @@ async def test_a_replica_can_be_read_and_is_told_from_a_primary(own: RedisServer
         await asyncio.to_thread(replica.remove)
 
 
+@ONE_LOOP
+async def test_a_store_that_is_open_finds_the_new_primary_after_a_failover(own: RedisServer, key: str) -> None:
+    """One address; the old primary is a replica now, and leaves its connections open."""
+    other = await asyncio.to_thread(RedisServer, own.kind)
+    await asyncio.to_thread(other.start)
+    try:
+        async with _one_address(own) as (address, lead_to), RedisStore(address, allow_rotating=True) as store:
+            await store.peek(key)
+            await ask(own, "REPLICAOF", "127.0.0.1", str(other.port))
+            lead_to(other)
+            with pytest.raises(StoreError, match="ReadOnlyError"):
+                await store.begin(key, 0, "one", LEASE)
+            assert isinstance(await store.begin(key, 0, "one", LEASE), Begun)
+    finally:
+        await asyncio.to_thread(other.remove)
+
+
+@contextlib.asynccontextmanager
+async def _one_address(server: RedisServer) -> AsyncIterator[tuple[str, Callable[[RedisServer], None]]]:
+    """Yield a URL that leads to `server`, and what has its new connections lead to another one."""
+    behind = [server]
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while received := await reader.read(65536):
+                writer.write(received)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", behind[-1].port)
+        await asyncio.gather(pump(reader, to_server), pump(from_server, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield f"redis://:{PASSWORD}@127.0.0.1:{port}/0", behind.append
+
+
 # Waiting
 
 
@@ -932,6 +970,9 @@ async def test_no_log_and_no_failure_shows_what_is_stored(
         ("redis://:canary@host/name", "names no database by its number"),
         ("redis://host/0?password=canary", "parameters that are not taken: password"),
         ("rediss://host/0?ssl_cert_reqs=none", "parameters that are not taken: ssl_cert_reqs"),
+        ("redis://user:?canary@host:6379/0", r"parameters that are not taken: \(no word\); a password needs quoting"),
+        ("redis://user:1/2canary@host:6379/0", "a password needs quoting"),
+        ("redis://user:1#canary@host:6379/0", "a password needs quoting"),
         ("unix://user:canary@", "names no socket"),
         ("unix://socket", "names no socket"),
     ],

@@ -51,7 +51,9 @@ class EncryptedStore:
     A sealed token opens only where it was put: for its identity, its generation, its scope and its API, and as what it
     is. A row that was copied to another identity, or changed, is a `StoreError`; so is one whose key is not there, and
     one that is not encrypted. None of them is ever taken for a dead authorization, and none is overwritten: `forget`
-    removes it. A whole older row that is put back opens, as it did before.
+    removes it. A whole older row that is put back opens, as it did before. Times, causes, leases and intents are not
+    sealed: who can write to the inner store can end a token, prolong it or call it dead, but can read none, move none
+    and put in none of their own.
 
     Keys are changed in three steps, each in every process before the next: add the new key at the end, so that all can
     open what it seals; put it first; and when `rewrap` has been through the store, drop the old one. What was kept in

@@ -57,7 +57,7 @@ class LayeredStore:
         self._front = front
         self._absent_until = 0.0
         self._users = 0
-        self._behind: set[str] = set()  # keys that the front shows as they were
+        self._behind: dict[str, object] = {}  # keys that the front shows as they were, each with who says so
         self._mending: asyncio.Task[None] | None = None
 
     @property
@@ -100,7 +100,8 @@ class LayeredStore:
         if (served := _served(seen)) is not None:
             return served
         current = await self._record.peek(key)
-        if current.generation > seen.generation:
+        evicted = current.generation == seen.generation and seen.record is not None and seen.record.token is None
+        if current.generation > seen.generation or (evicted and _is_live(current)):
             await self._show(key, seen, current)
         return current
 
@@ -191,18 +192,24 @@ class LayeredStore:
 
     async def _follow(self, key: str) -> None:
         """Have the front show what the record has; if it cannot now, it is told later: others may read there."""
-        self._behind.add(key)
-        if await self._shown(key):
-            self._behind.discard(key)
-        elif self._users and (self._mending is None or self._mending.done()):
+        self._behind[key] = object()
+        if not await self._caught_up(key) and self._users and (self._mending is None or self._mending.done()):
             self._mending = asyncio.get_running_loop().create_task(self._mend(), name="zoom-async-auth")
 
     async def _mend(self) -> None:
         while self._behind:
             await asyncio.sleep(PAUSE)
             for key in tuple(self._behind):
-                if await self._shown(key):
-                    self._behind.discard(key)
+                await self._caught_up(key)
+
+    async def _caught_up(self, key: str) -> bool:
+        """Have the front show what the record has, and note it; tell whether it does."""
+        mark = self._behind.get(key)
+        if not await self._shown(key):
+            return False
+        if self._behind.get(key) is mark:  # else the record has changed since: who changed it goes on
+            self._behind.pop(key, None)
+        return True
 
     async def _shown(self, key: str) -> bool:
         """Have the front show what the record has; tell whether it does.
@@ -254,11 +261,16 @@ class LayeredStore:
 def _served(seen: Reading) -> Reading | None:
     """Return what the front has, in the record's time, if it is a token that has not expired."""
     record = seen.record
-    if record is None or record.token is None or record.cause is not None or record.expires_at <= seen.now:
+    if record is None or record.token is None or not _is_live(seen):
         return None
     expires_at = record.issued_at + record.token.expires_in
     ahead = record.expires_at - expires_at
     return Reading(record=replace(record, expires_at=expires_at), now=seen.now - ahead)
+
+
+def _is_live(reading: Reading) -> bool:
+    record = reading.record
+    return record is not None and record.token is not None and record.cause is None and record.expires_at > reading.now
 
 
 def _shows(shown: Record | None, record: Record | None) -> bool:

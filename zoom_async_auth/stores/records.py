@@ -57,11 +57,20 @@ def intents_to_text(intents: Iterable[Intent]) -> str:
 def intents_from_text(text: str) -> tuple[Intent, ...] | StoreError:
     """Return the intents that were written down."""
     try:
-        return tuple(
+        intents = tuple(
             Intent(holder=holder, generation=generation, since=since) for holder, generation, since in json.loads(text)
         )
+        if all(_is_intent(intent) for intent in intents):
+            return intents
     except (ValueError, TypeError, RecursionError):
-        return StoreError("the stored intents are damaged and were left as they are: restore the row", transient=False)
+        pass
+    return StoreError("the stored intents are damaged and were left as they are: restore the row", transient=False)
+
+
+def _is_intent(intent: Intent) -> bool:
+    return (
+        isinstance(intent.holder, str) and isinstance(intent.generation, int) and isinstance(intent.since, int | float)
+    )
 
 
 def damaged() -> StoreError:

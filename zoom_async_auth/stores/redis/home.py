@@ -13,7 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 from zoom_async_auth.errors import StoreError
@@ -106,7 +106,9 @@ class Home:
         try:
             return await work()
         except Exception as foreign:  # noqa: BLE001 -- its text and its frames may show what is stored
-            failure = _told(foreign)
+            failure, demoted = _told(foreign), isinstance(foreign, ReadOnlyError)
+        if demoted:  # by a failover: connections that it leaves open would lead there for ever
+            await self._pool.disconnect(inuse_connections=False)
         return failure
 
 
@@ -118,6 +120,11 @@ def _told(error: Exception) -> StoreError:
         return StoreError(
             "somebody else uses a key of this store on the server, for what is no record: choose another prefix, or "
             "forget the key, which deletes that",
+            transient=False,
+        )
+    if isinstance(error, MovedError | AskError):
+        return StoreError(
+            "the server is one of a cluster, whose protocol is not spoken here: name a single primary, or a proxy",
             transient=False,
         )
     origin = error.__context__ if isinstance(error.__context__, OSError) else error

@@ -66,6 +66,11 @@ def answer_of(verdict: bytes, now: bytes, found: list[Any]) -> Answer | StoreErr
             "the stored record belongs to another key, and was left as it is: restore it, or forget the key",
             transient=False,
         )
+    if verdict == b"uncountable":
+        return StoreError(
+            "the generation of the stored record is damaged: restore it, or delete the key on the server",
+            transient=False,
+        )
     if verdict == b"damaged":
         return damaged()
     row = _row_of(_pairs(found[0]), found[1]) if found else Row()

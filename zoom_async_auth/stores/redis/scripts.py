@@ -155,7 +155,7 @@ end
 """
     + _FIND
     + """
-if not is_whole(generation) then return answer('damaged') end
+if not is_whole(generation) then return answer('uncountable') end
 redis.call('HINCRBY', KEYS[1], 'generation', 1)
 local new = redis.call('HGET', KEYS[1], 'generation')
 local at = string.format('%.6f', now / 1000000)

@@ -48,8 +48,8 @@ class RedisStore:
 
     An app's token vanishes from the server when it expires; generations stay for ever, so keys must not be evicted
     (maxmemory-policy noeviction or volatile-...). Who may read the server's memory, its slow log or its MONITOR sees
-    tokens: `EncryptedStore`. All names of keys and channels begin with `prefix` and a colon; those of one identity
-    are in one slot of a cluster.
+    tokens: `EncryptedStore`. All names of keys and channels begin with `prefix` and a colon. A cluster's protocol is
+    not spoken: the URL leads to a single primary, or to a proxy.
 
     Args:
         url: `redis://user:password@host:6379/0`, `rediss://` with TLS (`?ssl_ca_certs=` for a CA of one's own), or

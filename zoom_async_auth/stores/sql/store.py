@@ -8,7 +8,20 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-from sqlalchemy import Double, Executable, RowMapping, Table, case, delete, literal, literal_column, or_, select, update
+from sqlalchemy import (
+    Double,
+    Executable,
+    RowMapping,
+    Table,
+    case,
+    delete,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -217,7 +230,7 @@ class SQLStore:
         due = (
             select(tokens.c.key)
             .where(
-                tokens.c.key.startswith(prefix, autoescape=True),
+                func.substr(tokens.c.key, 1, len(prefix)) == prefix,  # LIKE of SQLite takes either case
                 tokens.c.payload.is_not(None),
                 tokens.c.cause.is_(None),
                 tokens.c.issued_at < now - older_than,
@@ -313,9 +326,8 @@ async def _locked(connection: AsyncConnection, key: str) -> RowMapping:
         found = (await connection.execute(look)).mappings().one_or_none()
         if found is not None:
             return found
-        await connection.execute(
-            insert
-        )  # nothing can be locked that is not there; an empty row may be taken away again
+        # Nothing can be locked that is not there; and an empty row may be taken away again before it is.
+        await connection.execute(insert)
     return (await connection.execute(look)).mappings().one()
 
 
