@@ -26,18 +26,21 @@ async def keys_are_listed_page_by_page(one: Store, other: Store, key: str) -> No
 
 
 async def of_many_who_claim_each_gets_others(one: Store, other: Store, key: str) -> None:
-    """By a store that is `Claimable`: the oldest first, and what nobody may want stays."""
+    """By a store that is `Claimable`: the oldest first, of the prefix to the letter; what nobody may want stays."""
     if not (isinstance(one, Claimable) and isinstance(other, Claimable) and can_claim(one)):
         return
     now = (await one.peek(key)).now
     names = [f"{key}/{number}" for number in range(12)]
     for age, name in enumerate(names):
         await one.commit(name, 0, a_record(1, now - 1000.0 + age), "one")
+    await one.commit(f"{key.upper()}/0", 0, a_record(1, now - 2000.0), "one")  # whose prefix is another one
     await one.commit(f"{key}/young", 0, a_record(1, now), "one")
     await one.commit(f"{key}/dead", 0, a_record(1, now - 2000.0), "one")
     await one.condemn(f"{key}/dead", 1, "invalid_grant")
     await one.commit(f"{key}/revoked", 0, Record(generation=1, token=None, issued_at=0.0, expires_at=0.0), "one")
     await one.begin(names[0], 1, "busy", 30.0)
+    oldest = await one.claim(f"{key}/", "first", older_than=500.0, lease=30.0, limit=2)
+    assert sorted(oldest) == names[1:3]
     claims = [
         store.claim(f"{key}/", f"sweeper-{number}", older_than=500.0, lease=30.0, limit=4)
         for number, store in enumerate((one, other, one, other))
@@ -45,20 +48,22 @@ async def of_many_who_claim_each_gets_others(one: Store, other: Store, key: str)
     taken = [name for keys in await asyncio.gather(*claims) for name in keys]
     assert len(set(taken)) == len(taken)
     left = await one.claim(f"{key}/", "last", older_than=500.0, lease=30.0, limit=20)
-    assert sorted((*taken, *left)) == sorted(names[1:])  # rows that another one was about to change came later
+    assert sorted((*oldest, *taken, *left)) == sorted(names[1:])  # rows that another one was about to change came later
 
 
 async def a_claim_is_a_lease_without_an_intent(one: Store, other: Store, key: str) -> None:
-    """By a store that is `Claimable`: its holder may begin, and nobody else."""
+    """By a store that is `Claimable`: its holder may begin, and nobody else; whose doubt there was, there is."""
     if not (isinstance(one, Claimable) and can_claim(one)):
         return
     now = (await one.peek(key)).now
     await one.commit(key, 0, a_record(1, now - 1000.0), "one")
+    await one.begin(key, 1, "killed", 30.0)
+    await one.release(key, "killed", doubt=True)
     assert await one.claim(key, "sweeper", older_than=500.0, lease=30.0, limit=1) == (key,)
     assert isinstance(await other.begin(key, 1, "other", 30.0), Reading)
     begun = await other.begin(key, 1, "sweeper", 30.0)
     assert isinstance(begun, Begun)
-    assert begun.reading.intents == ()
+    assert [intent.holder for intent in begun.reading.intents] == ["killed"]
     await other.release(key, "sweeper", doubt=False)
     assert (await other.peek(key)).lease_left == 0
 

@@ -225,6 +225,7 @@ async def a_tombstone_is_a_record_without_a_token(one: Store, other: Store, key:
 async def a_dead_refresh_token_is_noted_and_its_generation_stays(one: Store, other: Store, key: str) -> None:
     """Only of the generation that is meant; its lease and its intents are over."""
     record = a_record(1, (await one.peek(key)).now)
+    assert await one.condemn(key, 0, "invalid_grant") is False  # there is none
     await one.commit(key, 0, record, "one")
     await one.begin(key, 1, "one", LEASE)
     assert await one.condemn(key, 0, "invalid_grant") is False
@@ -233,6 +234,9 @@ async def a_dead_refresh_token_is_noted_and_its_generation_stays(one: Store, oth
     seen = await look(other, key)
     assert_same(seen, replace(record, cause="invalid_grant"))
     assert (seen.lease_left, seen.intents) == (0.0, ())
+    assert seen.record is not None
+    assert await other.commit(key, 1, replace(seen.record, generation=2), "other") is True  # as a copy is kept
+    assert_same(await look(one, key), replace(record, generation=2, cause="invalid_grant"))
 
 
 async def a_lease_is_given_back_by_its_holder_only(one: Store, other: Store, key: str) -> None:
