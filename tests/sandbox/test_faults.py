@@ -69,6 +69,13 @@ def test_the_earlier_one_wins_and_both_count() -> None:
     assert statuses == [500, 500, 501]
 
 
+@pytest.mark.parametrize("text", ["any:redirect=http://x/\r\nX: y", "any:content-type=a\nb", "any:answer=199"])
+def test_what_no_answer_can_have_is_refused(text: str) -> None:
+    """A server would fail on it, or its client would wait for ever."""
+    with pytest.raises(ConfigurationError):
+        Faults().add(text)
+
+
 def test_faults_can_be_taken_back() -> None:
     faults = Faults()
     faults.add("any#1-:hang")
@@ -244,9 +251,10 @@ async def test_faults_can_be_set_over_http(zoom: Zoom) -> None:
             answer = await _sent(zoom, in_memory=False)
             assert isinstance(answer, Answer)
             statuses.append(answer.status)
-        async with http.post("/_sandbox/faults", data="any:nothing") as response:
+        async with http.post("/_sandbox/faults", data="any#1-:hang\nany:nothing") as response:  # all, or none
             assert response.status == 400
             assert "no such fault" in await response.text()
+        assert isinstance(await _sent(zoom, in_memory=False), Answer)
         zoom.faults.add("any#1-:hang")
         async with http.post("/_sandbox/faults") as response:
             assert response.status == 204

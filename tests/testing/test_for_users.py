@@ -193,7 +193,7 @@ def test_a_transport_in_memory_has_zooms_latency() -> None:
         clock = ManualClock(loop.time)
         zoom = Zoom(latency=2.0, clock=clock.time)
         transport = MemoryTransport(zoom)
-        async with TokenManager(zoom.credentials, base_url=zoom.url, transport=transport, clock=clock) as manager:
+        async with TokenManager(zoom.credentials, transport=transport, clock=clock) as manager:
             await manager.bearer()
             return loop.time()
 

@@ -46,7 +46,7 @@ GRANTS = frozenset(
 _RULE = re.compile(
     r"(?P<grant>[a-z_]+)(?:#(?P<first>[1-9][0-9]{0,8})(?:(?P<dash>-)(?P<last>[0-9]{1,9})?)?)?:(?P<what>.+)", re.DOTALL
 )
-_ANSWER = re.compile(r"(?P<status>[1-5][0-9]{2})(?: (?P<body>.*))?", re.DOTALL)
+_ANSWER = re.compile(r"(?P<status>[2-5][0-9]{2})(?: (?P<body>.*))?", re.DOTALL)
 _GATEWAY = b"<html><body><h1>Bad gateway</h1></body></html>"
 _PORTAL = b"<!doctype html><html><title>Log in to the network</title></html>"
 _BOMB = 50_000_000
@@ -110,21 +110,13 @@ class Faults:
     def __init__(self) -> None:
         self._rules: list[_Rule] = []
 
-    def add(self, text: str) -> None:
-        """Set a fault, written `WHERE:WHAT` as in the module's text.
+    def add(self, *texts: str) -> None:
+        """Set faults, each written `WHERE:WHAT` as in the module's text.
 
         Raises:
-            ConfigurationError: It is not written like that.
+            ConfigurationError: One is not written like that; none is set then.
         """
-        match = _RULE.fullmatch(text)
-        if match is None or match["grant"] not in GRANTS:
-            known = ", ".join(sorted(GRANTS))
-            raise ConfigurationError(f"a fault is written WHERE:WHAT, as refresh_token#2:reset-after; WHERE: {known}")
-        first = int(match["first"] or 1)
-        last = float(match["last"] or math.inf) if match["dash"] else float(first)
-        if last < first:
-            raise ConfigurationError(f"a range of requests is written FIRST-LAST, not {first}-{last:g}")
-        self._rules.append(_Rule(match["grant"], first, last, _fault(match["what"])))
+        self._rules += [_rule(text) for text in texts]
 
     def clear(self) -> None:
         """Take all faults back."""
@@ -142,10 +134,24 @@ class Faults:
         return taken
 
 
+def _rule(text: str) -> _Rule:
+    match = _RULE.fullmatch(text)
+    if match is None or match["grant"] not in GRANTS:
+        known = ", ".join(sorted(GRANTS))
+        raise ConfigurationError(f"a fault is written WHERE:WHAT, as refresh_token#2:reset-after; WHERE: {known}")
+    first = int(match["first"] or 1)
+    last = float(match["last"] or math.inf) if match["dash"] else float(first)
+    if last < first:
+        raise ConfigurationError(f"a range of requests is written FIRST-LAST, not {first}-{last:g}")
+    return _Rule(match["grant"], first, last, _fault(match["what"]))
+
+
 def _fault(what: str) -> Fault:
     name, _, value = what.partition("=")
     if name in _PLAIN and not value:
         return _PLAIN[name]
+    if not value.isprintable():
+        raise ConfigurationError(f"{name} wants what can be printed, in one line")
     if name in _VALUED and value:
         return _VALUED[name](value)
     raise ConfigurationError(f"no such fault: {', '.join([*_PLAIN, *(f'{known}=...' for known in _VALUED)])} are there")

@@ -135,11 +135,10 @@ class Sandbox:
         texts = (await request.text()).splitlines()
         if not texts:
             self._zoom.faults.clear()
-        for text in texts:
-            try:
-                self._zoom.faults.add(text)
-            except ConfigurationError as error:
-                return web.Response(status=400, text=f"{error}\n{_HOW_TO_FAULTS}")
+        try:
+            self._zoom.faults.add(*texts)
+        except ConfigurationError as error:
+            return web.Response(status=400, text=f"{error}\n{_HOW_TO_FAULTS}")
         return web.Response(status=204)
 
     async def _clear_faults(self, _: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from zoom_async_auth.errors import TokenUnavailableError
 from zoom_async_auth.oauth.wire import MAX_BODY, Answer
@@ -24,7 +25,7 @@ class MemoryTransport:
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         """Send one POST; the answer comes `zoom.latency` seconds later, or never, if that is beyond `timeout`."""
-        reply = self._zoom.post(url.removeprefix(self._zoom.url), headers, body)
+        reply = self._zoom.post(urlsplit(url).path, headers, body)
         takes = self._zoom.latency + _seconds(reply)
         await asyncio.sleep(min(takes, timeout))
         kind = "TimeoutError" if takes > timeout else _broken(reply)

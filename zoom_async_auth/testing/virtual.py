@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 DEADLOCK_AFTER = 5.0
-"""Real seconds without a timer, a socket or a thread that could wake the loop."""
-
+"""Real seconds that a socket or a thread may take while there is no timer."""
 
 WALL = 1_790_000_000.0
 """Some moment of the year 2026, in seconds since 1970-01-01 UTC."""
@@ -25,7 +24,7 @@ class _LeapingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             if not (ready := super().select(DEADLOCK_AFTER)):
-                raise RuntimeError("deadlock: nothing can wake this loop")
+                raise RuntimeError(f"deadlock: no timer, and nothing else woke this loop in {DEADLOCK_AFTER:g} s")
             return ready
         if not (ready := super().select(min(timeout, self._grace))):
             self.now += timeout
