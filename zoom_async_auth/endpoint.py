@@ -232,7 +232,7 @@ def _translated(foreign: Exception, url: str) -> ZoomAuthError:
             return ConfigurationError("the proxy wants credentials: put them into its URL", status=status)
         case aiohttp.ClientHttpProxyError(status=status):
             return TokenUnavailableError(f"the proxy found no way to {server}", status=status)
-        case aiohttp.ClientSSLError() | ssl.SSLError():
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             return TokenUnavailableError(
                 f"no trusted connection to {server}: {name}; is its certificate authority known here?",
                 retry_after=TLS_PAUSE,

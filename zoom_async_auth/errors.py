@@ -11,7 +11,9 @@
 No error holds a secret, so each can be logged, pickled and shown.
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
+
+_E = TypeVar("_E", bound="ZoomAuthError")
 
 
 class ZoomAuthError(Exception):
@@ -68,25 +70,20 @@ class ZoomAuthError(Exception):
 
         One exception object that is raised in many tasks would collect the tracebacks of all.
         """
-        return type(self)(self.args[0], **{**self._details(), **changes})
+        return _rebuilt(type(self), self.args, {**self._details(), **changes})
 
     def _details(self) -> dict[str, Any]:
-        return {
-            "transient": self.transient,
-            "retry_after": self.retry_after,
-            "error": self.error,
-            "reason": self.reason,
-            "status": self.status,
-            "tracking_id": self.tracking_id,
-            "in_doubt": self.in_doubt,
-        }
+        return {name: value for name, value in vars(self).items() if name != "__notes__"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args[0], self._details())
+        return _rebuilt, (type(self), self.args, self._details())
 
 
-def _rebuild(kind: type[ZoomAuthError], message: str, details: dict[str, Any]) -> ZoomAuthError:
-    return kind(message, **details)
+def _rebuilt(kind: type[_E], args: tuple[Any, ...], details: dict[str, Any]) -> _E:
+    """Return an error without calling its constructor: that of a class of somebody else may want other arguments."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(details)
+    return error
 
 
 class ConfigurationError(ZoomAuthError, ValueError):

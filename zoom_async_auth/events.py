@@ -157,7 +157,7 @@ class LateTokenDropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerRestarted:
-    """The background task failed on a bug of ours and was started again. `kind` is the exception's class."""
+    """The background task failed on a bug of ours and was started again. `kind` is the exception's class, and where."""
 
     key: str
     kind: str

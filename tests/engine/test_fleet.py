@@ -397,3 +397,18 @@ async def test_who_may_send_nothing_notices_by_itself_that_a_peer_got_a_token(wo
             await other.bearer()
             await asyncio.sleep(31.0)
             assert told.health().ready
+
+
+async def test_a_token_that_is_to_live_long_is_got_though_another_process_has_one_that_lives_shorter(
+    world: World,
+) -> None:
+    """What the store has is newer than ours, and found first; it is not new enough either."""
+    store = world.store()
+    async with world.manager(store=store, policy=QUIET) as one, world.manager(store=store, policy=QUIET) as other:
+        await other.bearer()
+        await asyncio.sleep(10.0)
+        await one.renew()
+        await asyncio.sleep(600.0)
+        assert world.is_good((await other.token(valid_for=3400.0)).access_token)
+
+    assert world.zoom.token_requests == 3

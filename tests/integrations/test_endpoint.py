@@ -287,6 +287,23 @@ async def test_a_private_certificate_authority_can_be_trusted(tls: Tls) -> None:
         assert isinstance(await endpoint.exchange(GRANT), Token)
 
 
+async def test_a_server_that_speaks_no_tls_for_a_moment_is_asked_again_soon() -> None:
+    """A load balancer that answers for one that restarts: nothing was sent, and no person is needed."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Busy\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "localhost", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with _endpoint(f"https://localhost:{port}") as endpoint:
+            outcome = await endpoint.exchange(GRANT)
+
+    assert type(outcome) is TokenUnavailableError
+    assert (outcome.in_doubt, outcome.retry_after) == (False, None)
+    assert "no connection to the token endpoint" in str(outcome)
+
+
 @pytest.mark.parametrize("fault", ["unknown authority", "other host"])
 async def test_a_certificate_that_does_not_verify_fails_closed(tls: Tls, fault: str) -> None:
     """Nothing is sent; the next try is a minute away (S18, F25)."""

@@ -120,6 +120,24 @@ def test_a_copy_may_differ_in_what_is_named() -> None:
     assert original.status == 400
 
 
+class _OverloadedError(TokenUnavailableError):
+    """What a transport of somebody else may raise."""
+
+    def __init__(self, *, load: float) -> None:
+        super().__init__(f"the gateway is loaded at {load:.0%}", retry_after=7.0)
+        self.load = load
+
+
+def test_an_error_with_a_constructor_of_its_own_can_be_copied_and_pickled() -> None:
+    original = _OverloadedError(load=0.99)
+    original.add_note("of somebody's own")
+
+    for clone in (original.copy(), pickle.loads(pickle.dumps(original))):  # noqa: S301 -- our own bytes
+        assert type(clone) is _OverloadedError
+        assert (str(clone), clone.load, clone.retry_after) == (str(original), 0.99, 7.0)
+        assert not hasattr(clone, "__notes__")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_an_error_survives_pickling(kind: type[ZoomAuthError], protocol: int) -> None:

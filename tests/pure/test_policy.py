@@ -101,6 +101,15 @@ def test_an_answer_that_says_nothing_of_the_app_does_not_end_the_slow_probe() ->
     assert pause.after(None, now=20.0, probing=False) == pause
 
 
+def test_why_there_is_a_pause_is_told_by_what_holds_it_longer() -> None:
+    refusal = ConfigurationError("no")
+    wish = TokenUnavailableError("slow down", retry_after=5.0)
+    both = Pause().after(refusal, now=0.0, probing=True).after(wish, now=0.0, probing=True)
+    assert both.reason_at(1.0) is refusal
+    assert both.after(None, now=1.0, probing=True).reason_at(2.0) is wish
+    assert both.after(None, now=1.0, probing=True).reason_at(5.0) is None
+
+
 def test_a_refusal_clears_the_backoff_and_remembers_why() -> None:
     error = TokenUnavailableError("only a person can help")
     restraint = Restraint(backoff=60.0, failures=7).after_refusal(error, look_at=3.0)

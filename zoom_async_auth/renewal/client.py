@@ -50,7 +50,7 @@ class Client:
             key: Whose token it is.
             forced: Whether a refusal is believed though many are refused at once: somebody asked about this one.
         """
-        if (error := self._refusal()) is not None:
+        if (error := self._wished_pause()) is not None:
             return error
         answer = await self._endpoint.exchange(grant)
         failure = answer if isinstance(answer, ZoomAuthError) else None
@@ -75,7 +75,7 @@ class Client:
 
     async def device_code(self) -> DeviceCode | ZoomAuthError:
         """Ask for a device code; see `Endpoint.device_code`."""
-        if (error := self._refusal()) is not None:
+        if (error := self._wished_pause()) is not None:
             return error
         answer = await self._endpoint.device_code()
         failure = answer if isinstance(answer, ZoomAuthError) else None
@@ -84,7 +84,7 @@ class Client:
 
     async def revoke(self, token: str) -> ZoomAuthError | None:
         """Have Zoom kill a token; see `Endpoint.revoke`."""
-        if (error := self._refusal()) is not None:
+        if (error := self._wished_pause()) is not None:
             return error
         error = await self._endpoint.revoke(token)
         self.pause = self.pause.after(error, now=self._now(), probing=False)
@@ -101,10 +101,10 @@ class Client:
             retry_after=PAUSE,
         )
         if self.breaker.hopeless:
-            self.pause = replace(self.pause, probe=self._now() + PAUSE, reason=doubt)
+            self.pause = replace(self.pause, probe=self._now() + PAUSE, refusal=doubt)
         return doubt
 
-    def _refusal(self) -> ZoomAuthError | None:
+    def _wished_pause(self) -> ZoomAuthError | None:
         left = self.pause.wished - self._now()
         if left <= 0:
             return None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
+from zoom_async_auth.bugs import told_of
 from zoom_async_auth.errors import ManagerClosedError, MisuseError, TokenUnavailableError
 
 _T = TypeVar("_T")
@@ -49,8 +50,8 @@ class Crew:
         async def keep() -> None:
             try:
                 results.append(await work)
-            except Exception as bug:  # noqa: BLE001 -- its frames hold secrets: only its class is told
-                bugs.append(type(bug).__name__)
+            except Exception as bug:  # noqa: BLE001 -- its text and frames hold secrets: only class and lines are told
+                bugs.append(told_of(bug))
 
         task = self.spawn(keep())
         task.add_done_callback(lambda _: work.close())  # it never began if the task was cancelled at once

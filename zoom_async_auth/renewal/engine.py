@@ -219,14 +219,15 @@ class Engine:
             slot.users -= 1
 
     async def token(self, slot: Slot, *, valid_for: float) -> Token:
-        """Return a token that is valid for so many seconds more; renew it once if it is not."""
+        """Return a token that is valid for so many seconds more; renew it if it is not."""
         self.require_open()
         if not 0 <= valid_for < math.inf:
             raise ConfigurationError("valid_for must be a finite number of seconds, 0 or more")
         with _in_use(slot):
             held = slot.served() or await slot.obtain()
-            if held.expires_at - self.now() < valid_for <= self.client.lifetime:
-                held = await slot.board().wait()
+            for _ in range(2):  # the first may bring what another process has, which is not new either
+                if held.expires_at - self.now() < valid_for <= self.client.lifetime:
+                    held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
             raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
         return held.token

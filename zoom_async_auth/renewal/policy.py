@@ -136,20 +136,24 @@ class Pause:
         wished: Up to when Zoom wants no request (`Retry-After`), or a TLS connection that is not to be trusted suggests
             none.
         probe: Up to when an app that Zoom calls misconfigured is left alone: only a person can mend that.
-        reason: The error that the longer of both came with.
+        wish: The error that `wished` came with.
+        refusal: The error that `probe` came with.
     """
 
     wished: float = _NEVER
     probe: float = _NEVER
-    reason: ZoomAuthError | None = None
+    wish: ZoomAuthError | None = None
+    refusal: ZoomAuthError | None = None
 
     def until(self, *, forced: bool) -> float:
         """Return the moment up to which it holds. A forced attempt respects what Zoom wishes, nothing else."""
         return self.wished if forced else max(self.wished, self.probe)
 
     def reason_at(self, now: float) -> ZoomAuthError | None:
-        """Return why it holds; None once it is over."""
-        return self.reason if self.until(forced=False) > now else None
+        """Return why it holds so long; None once it is over."""
+        if self.until(forced=False) <= now:
+            return None
+        return self.refusal if self.probe > self.wished else self.wish
 
     def after(self, error: ZoomAuthError | None, *, now: float, probing: bool) -> "Pause":
         """Return what holds after an answer.
@@ -159,11 +163,10 @@ class Pause:
             now: The moment of the answer.
             probing: Whether the answer tells how the app itself is configured.
         """
-        wish = None if error is None else error.retry_after
+        wished = _NEVER if error is None or error.retry_after is None else now + error.retry_after
         refused = probing and isinstance(error, ConfigurationError)
         accepted = probing and (error is None or isinstance(error, AuthorizationRequiredError))
-        return Pause(
-            wished=self.wished if wish is None else max(self.wished, now + wish),
-            probe=now + PROBE_PAUSE if refused else _NEVER if accepted else self.probe,
-            reason=error if refused or wish is not None else self.reason,
-        )
+        pause = replace(self, wished=wished, wish=error) if wished > self.wished else self
+        if refused:
+            return replace(pause, probe=now + PROBE_PAUSE, refusal=error)
+        return replace(pause, probe=_NEVER, refusal=None) if accepted else pause

@@ -9,7 +9,11 @@ from typing import Protocol
 
 import anyio
 
+from zoom_async_auth.bugs import told_of
+
 _FEW = 1000
+_AT_ONCE = 500
+"""How many are tended before the loop has its turn: after a pause that Zoom asked for, all are due at one moment."""
 LONGEST_SLICE = 30.0
 """Seconds that are slept at most: the loop's timers stop while the host is suspended, the deadlines do not."""
 
@@ -39,7 +43,7 @@ class Scheduler:
     Args:
         now: The clock, in seconds.
         restart_after: Seconds after which it goes on after a bug.
-        report: Told the class of the exception when that happens.
+        report: Told what and where it was when that happens.
     """
 
     def __init__(self, now: Callable[[], float], *, restart_after: float, report: Callable[[str], None]) -> None:
@@ -67,7 +71,7 @@ class Scheduler:
             try:
                 await self._run()
             except Exception as bug:  # noqa: BLE001 -- without renewals the program stops an hour later
-                self._report(type(bug).__name__)
+                self._report(told_of(bug))
             await anyio.sleep(self._restart_after)
 
     async def _run(self) -> None:
@@ -84,7 +88,9 @@ class Scheduler:
                 timer.cancel()
 
     def _tend_due(self) -> None:
-        while self._heap and self._heap[0][0] <= self._now():
+        for _ in range(_AT_ONCE):
+            if not self._heap or self._heap[0][0] > self._now():
+                return
             _, _, planned, tended = heapq.heappop(self._heap)
             if planned != tended.due:
                 continue  # it was planned anew since
