@@ -136,6 +136,17 @@ async def test_a_chain_is_begun_refreshed_and_revoked(zoom: Zoom, http: aiohttp.
     assert await send(http, again) == {"reason": "Invalid Token!", "error": "invalid_grant"}
 
 
+async def test_the_app_can_be_taken_off_over_http(zoom: Zoom, http: aiohttp.ClientSession) -> None:
+    """So that a program in another process can be watched when it happens."""
+    grant = AuthorizationCodeGrant(code=zoom.authorize("alice"), redirect_uri=zoom.redirect_uri)
+    token = await send(http, token_request(zoom.user_app, grant))
+    assert (await whoami(http, token["access_token"]))[0] == 200
+    async with http.delete("/_sandbox/grants/alice") as response:
+        assert response.status == 204
+
+    assert (await whoami(http, token["access_token"]))[0] == 401
+
+
 async def test_a_token_shows_its_own_user_and_nobody_else(zoom: Zoom, http: aiohttp.ClientSession) -> None:
     """By "me" or by id; anybody else does not exist."""
     grant = AuthorizationCodeGrant(code=zoom.authorize("bob"), redirect_uri=zoom.redirect_uri)

@@ -328,6 +328,17 @@ def test_the_api_refuses_a_token_that_the_test_has_rejected(zoom: Zoom) -> None:
     assert [zoom.me(f"Bearer {token}").status for token in (rejected, other)] == [401, 200]
 
 
+def test_who_takes_the_app_off_is_known_to_neither_endpoint_nor_api(zoom: Zoom) -> None:
+    pair = personal_pair(zoom)
+
+    zoom.take_off("bob")
+    assert zoom.me(f"Bearer {pair['access_token']}").status == 200
+    zoom.take_off("alice")
+
+    assert zoom.me(f"Bearer {pair['access_token']}").status == 401
+    assert content(refreshed(zoom, pair["refresh_token"]))["error"] == "invalid_grant"
+
+
 def test_the_metadata_names_what_is_served(zoom: Zoom) -> None:
     """RFC 8414; the URL may change when the server has found its port."""
     zoom.url = "http://127.0.0.1:1234"

@@ -51,7 +51,8 @@ _MISCONFIGURED = {
     "invalid_client": "Zoom does not know this client: check client id and secret, and that the app is activated",
     "app_disabled": "the app is disabled at Zoom: activate it, or ask the account's administrator to",
     "unauthorized_client": "the app may not use this grant: check its type, and that it is activated and approved",
-    "unsupported_grant_type": "the app does not support this grant: check that its type is that of the credentials",
+    "unsupported_grant_type": "the app does not support this grant: check that its type is that of the credentials "
+    "(a server-to-server app has an account id, too: ZOOM_ACCOUNT_ID)",
     "invalid_scope": "the app does not have these scopes: check them on its page at Zoom",
     "invalid_request": "Zoom does not accept the request: check account id, redirect URI and the type of the app",
     "redirect_mismatch": "the redirect URI is not the registered one: it must be the same to the letter",

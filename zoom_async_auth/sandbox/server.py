@@ -4,6 +4,10 @@ Its token endpoint goes down, and is up again:
 
     curl --data 'any#1-:answer=503' "$ZOOM_BASE_URL/_sandbox/faults"
     curl --request DELETE "$ZOOM_BASE_URL/_sandbox/faults"
+
+Alice takes the app off:
+
+    curl --request DELETE "$ZOOM_BASE_URL/_sandbox/grants/alice"
 """
 
 import asyncio
@@ -89,6 +93,7 @@ class Sandbox:
                 web.post("/_sandbox/faults", self._set_faults),
                 web.delete("/_sandbox/faults", self._clear_faults),
                 web.route("*", "/_sandbox/faults", self._explain_faults),
+                web.delete("/_sandbox/grants/{user}", self._take_off),
             ]
         )
         self._runner = web.AppRunner(
@@ -143,6 +148,10 @@ class Sandbox:
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
         self._zoom.faults.clear()
+        return web.Response(status=204)
+
+    async def _take_off(self, request: web.Request) -> web.Response:
+        self._zoom.take_off(request.match_info["user"])
         return web.Response(status=204)
 
     async def _explain_faults(self, request: web.Request) -> web.Response:

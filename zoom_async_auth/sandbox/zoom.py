@@ -108,6 +108,10 @@ class Zoom:
         """Have the API refuse this token from now on."""
         self.model.reject(access_token)
 
+    def take_off(self, user: str) -> None:
+        """Have a person take all apps off: their refresh tokens are refused, their access tokens rejected."""
+        self.model.take_off(user)
+
     def post(self, path: str, headers: Mapping[str, str], body: bytes, query: str = "") -> Reply:
         """Answer a POST to one of the OAuth endpoints. The query is what follows the `?`, as it was sent."""
         headers = {name.lower(): value for name, value in headers.items()}

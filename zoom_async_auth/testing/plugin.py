@@ -1,6 +1,7 @@
 """Fixtures for pytest, there as soon as the package is installed; nothing is loaded before a test asks for one.
 
-zoom_sandbox   the `Zoom` behind an HTTP server on loopback: `zoom_sandbox.url`, `.credentials`, `.faults`, `.reject()`
+zoom_sandbox   the `Zoom` behind an HTTP server on loopback: `zoom_sandbox.url`, `.credentials`, `.faults`, `.reject()`,
+               and for a person's app `.user_app`, `.authorize()`, `.redirect_uri`, `.take_off()`
 zoom_manager   an open `TokenManager` of its server-to-server app
 
 Both are asynchronous: run them with pytest-asyncio, or anyio's plugin. In a synchronous test, one with FastAPI's
