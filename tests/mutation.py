@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TARGETS = ("oauth", "renewal", "manager.py", "endpoint.py")
+TARGETS = ("oauth", "renewal", "manager.py", "session.py", "endpoint.py")
 TESTS = ("tests/engine", "tests/pure", "tests/test_process.py", "tests/integrations", "tests/test_redaction.py")
 FIRST_LOOP = "not debug and not uvloop and not eager"
 SECONDS = 300

@@ -9,6 +9,7 @@ import pytest
 import zoom_async_auth
 from zoom_async_auth import TokenManager, errors
 from zoom_async_auth.bearer import BearerSource
+from zoom_async_auth.pool import PooledIdentity
 
 NAMES = zoom_async_auth.__all__
 
@@ -87,9 +88,18 @@ def test_a_manager_is_a_bearer_source_and_its_names_are_fixed() -> None:
     }
 
 
+def test_an_identity_of_a_pool_has_the_verbs_of_a_manager_and_the_pool_has_its_life() -> None:
+    """A program moves from one manager to a pool of them by changing one line."""
+    life = {"aclose", "from_env", "start"}
+    verbs = {name: verb for name, verb in vars(TokenManager).items() if not name.startswith("_") and name not in life}
+    pooled = {name: verb for name, verb in vars(PooledIdentity).items() if not name.startswith("_") and name != "key"}
+    assert {name: inspect.signature(verb) for name, verb in pooled.items()} == {
+        name: inspect.signature(verb) for name, verb in verbs.items()
+    }
+
+
 def test_every_public_thing_is_documented() -> None:
-    for name in NAMES:
-        public = getattr(zoom_async_auth, name)
+    for name, public in [(name, getattr(zoom_async_auth, name)) for name in NAMES] + [("manager", PooledIdentity)]:
         assert inspect.getdoc(public)
         for member, value in vars(public).items():
             if not member.startswith("_") and callable(value):

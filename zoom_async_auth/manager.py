@@ -4,7 +4,6 @@ Read this first, then `renewal/slot.py` (one token and its successor), then `ren
 store). The life of a manager goes one way: new, open, closed.
 """
 
-import functools
 import os
 import random as random_
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from yarl import URL
 
 from zoom_async_auth import events
-from zoom_async_auth.bearer import BearerMiddleware, may_carry_bearer, origin_of
 from zoom_async_auth.clock import Clock
 from zoom_async_auth.endpoint import Transport
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
@@ -28,9 +25,8 @@ from zoom_async_auth.renewal.device import Show
 from zoom_async_auth.renewal.engine import Engine, OnUncommitted
 from zoom_async_auth.renewal.health import Health
 from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.session import session_of
 from zoom_async_auth.stores.base import Store
-
-_API_OF = {ZOOM: "https://api.zoom.us", "https://zoomgov.com": "https://api.zoomgov.com"}
 
 
 class TokenManager:
@@ -140,7 +136,8 @@ class TokenManager:
     async def bearer(self) -> str:
         """Return an access token that may be sent now. While one is held this costs one look at the clock.
 
-        Else it waits for the renewal that is in progress, `policy.timeout` seconds at most.
+        Else it waits for the renewal that is in progress, `policy.timeout` seconds at most. Those who wait together
+        lose patience together, counted from the first of them: who joins late waits less.
 
         Raises:
             ZoomAuthError: Why there is none; `transient` says whether waiting longer may help.
@@ -153,10 +150,13 @@ class TokenManager:
         return (await self._engine.obtain(self._slot)).token.access_token
 
     async def token(self, *, valid_for: float = 0.0) -> Token:
-        """Return the token with all that Zoom said about it; its `expires_in` counts from when it was issued.
+        """Return the token with all that Zoom said about it.
+
+        Its `expires_in` counts from when it was issued; how long it may be used from now on is told by
+        `health().seconds_left`.
 
         Args:
-            valid_for: Seconds for which it has to be valid from now on; renewed once if it is not.
+            valid_for: Seconds for which it has to be valid from now on; renewed if it is not.
 
         Raises:
             TokenUnavailableError: A new token lives shorter than that.
@@ -264,30 +264,6 @@ class TokenManager:
 
         Raises:
             ConfigurationError: A `base_url` is among them.
+            MisuseError, ManagerClosedError: It is not open, or belongs to another loop or process.
         """
-        self._engine.require_open()
-        if "base_url" in options:
-            raise ConfigurationError(
-                "a session's base_url is the token's api_url; for another one make an aiohttp.ClientSession(base_url, "
-                "middlewares=[BearerMiddleware(manager)])"
-            )
-        base = self._api_url()
-        bearer = BearerMiddleware(self, allowed=(self._own_origin(),), route=functools.partial(self._route, base))
-        return aiohttp.ClientSession(base, middlewares=(*options.pop("middlewares", ()), bearer), **options)
-
-    # What the above is made of.
-
-    def _own_origin(self) -> str:
-        return origin_of(URL(self._engine.base_url))
-
-    def _api_url(self) -> URL:
-        held = self._slot.held
-        told = None if held is None or held.token.api_url is None else URL(held.token.api_url).origin()
-        if told is not None and may_carry_bearer(told, (self._own_origin(),)):
-            return told
-        return URL(_API_OF.get(self._engine.base_url, self._engine.base_url))
-
-    def _route(self, base: URL, url: URL) -> URL:
-        """Return where a session's request to its `base` goes: the token may have told another `api_url` meanwhile."""
-        api_url = self._api_url()
-        return url if api_url == base or url.origin() != base else api_url.join(url.relative())
+        return session_of(self, self._engine, self._key, **options)

@@ -20,7 +20,9 @@ import random as random_
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, overload
+from typing import Any, Self, overload
+
+import aiohttp
 
 from zoom_async_auth import events
 from zoom_async_auth.clock import Clock
@@ -37,6 +39,7 @@ from zoom_async_auth.renewal.health import Health
 from zoom_async_auth.renewal.policy import STORE_POLL, RenewalPolicy
 from zoom_async_auth.renewal.slot import Slot
 from zoom_async_auth.renewal.sweep import Sweep
+from zoom_async_auth.session import session_of
 from zoom_async_auth.stores.base import Claimable, Store, can_claim
 
 _NAME = "pool"
@@ -177,12 +180,18 @@ class TokenPool:
     async def bearer(self, key: str) -> str:
         """Return an access token of `key` that may be sent now; while one is held that costs a look at the clock.
 
+        Else it waits for the renewal that is in progress, `policy.timeout` seconds at most. Those who wait together for
+        one key lose patience together, counted from the first of them: who joins late waits less.
+
         Raises:
             ZoomAuthError: Why there is none; `transient` says whether waiting longer may help.
 
         Cancellation: disturbs nobody; a renewal goes on.
         """
-        slot = self._slots.get(key)
+        try:
+            slot = self._slots.get(key)
+        except TypeError:  # a list, say, is no key of anything
+            slot = None
         if slot is not None:
             now = self._now()
             serving = slot.serving
@@ -192,7 +201,11 @@ class TokenPool:
         return (await self._engine.obtain(self._slot(key))).token.access_token
 
     async def token(self, key: str, *, valid_for: float = 0.0) -> Token:
-        """Return the token of `key`, valid for `valid_for` seconds more; see `TokenManager.token`."""
+        """Return the token of `key`, valid for `valid_for` seconds more; see `TokenManager.token`.
+
+        Its `expires_in` counts from when it was issued; how long it may be used from now on is told by
+        `health(key).seconds_left`.
+        """
         return await self._engine.token(self._slot(key), valid_for=valid_for)
 
     async def headers(self, key: str) -> dict[str, str]:
@@ -261,7 +274,7 @@ class TokenPool:
             suspended=self._engine.client.breaker.open,
             dead=len(self._dead),
             dead_keys=dict(itertools.islice(reversed(self._dead.items()), _MOST_DEAD)),
-            last_error=pause.reason.copy() if held_back and pause.reason is not None else None,
+            last_error=None if (why := pause.reason_at(self._now())) is None else why.copy(),
         )
 
     async def import_tokens(self, tokens: Iterable[tuple[str, StoredToken]]) -> int:
@@ -289,12 +302,12 @@ class TokenPool:
         return imported
 
     def manager(self, key: str) -> "PooledIdentity":
-        """Return what an adapter takes: one identity of the pool.
+        """Return one identity of the pool, with a manager's verbs: what adapters take, and what makes a `session()`.
 
         Raises:
             ConfigurationError: A key that cannot be one.
         """
-        return PooledIdentity(self, require_key(key))
+        return PooledIdentity(self, self._engine, require_key(key))
 
     # What the above is made of.
 
@@ -411,14 +424,17 @@ def _importable(entry: object) -> tuple[str, StoredToken]:
 class PooledIdentity:
     """One identity of a pool: a `BearerSource`, and what else programs do with a token; see `TokenPool`.
 
+    It is a view that holds nothing: make one whenever it is needed.
+
     Attributes:
         key: Whose.
     """
 
-    __slots__ = ("_pool", "key")
+    __slots__ = ("_engine", "_pool", "key")
 
-    def __init__(self, pool: TokenPool, key: str) -> None:
+    def __init__(self, pool: TokenPool, engine: Engine, key: str) -> None:
         self._pool = pool
+        self._engine = engine
         self.key: str = key
 
     async def bearer(self) -> str:
@@ -446,6 +462,38 @@ class PooledIdentity:
         del token
         raise failure
 
+    async def authorize(self, grant: Grant | StoredToken) -> Token:
+        """Start from a person's authorization, or go on with tokens of another program; see `TokenPool.authorize`."""
+        return await self._pool.authorize(self.key, grant)
+
+    async def authorize_device(self, show: Show) -> Token:
+        """Have a person authorize the app by a code that is shown; see `TokenPool.authorize_device`."""
+        return await self._pool.authorize_device(self.key, show)
+
+    async def revoke(self) -> None:
+        """Have Zoom kill the token, then forget it; see `TokenPool.revoke`."""
+        await self._pool.revoke(self.key)
+
+    async def forget(self) -> None:
+        """Forget the token without telling Zoom; see `TokenPool.forget`."""
+        await self._pool.forget(self.key)
+
     def health(self) -> Health:
         """Return how the identity is; see `TokenPool.health`."""
         return self._pool.health(self.key)
+
+    def session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 -- of ClientSession
+        """Return an aiohttp session on Zoom's API with the bearer of this identity; see `TokenManager.session`.
+
+        Its requests go where the API of this account is, also when the identity left memory meanwhile and is loaded
+        again. The caller closes the session.
+
+        Args:
+            options: Further arguments of `aiohttp.ClientSession`; `connector` and `connector_owner=False` have the
+                sessions of many identities share connections.
+
+        Raises:
+            ConfigurationError: A `base_url` is among them.
+            MisuseError, ManagerClosedError: The pool is not open, or belongs to another loop or process.
+        """
+        return session_of(self, self._engine, self.key, **options)
