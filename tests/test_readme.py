@@ -64,7 +64,7 @@ def readme(zoom: Zoom) -> dict[str, Any]:
     del zoom
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(README)
     examples = list(document.examples())
-    assert len(examples) == 9  # whole programs, with the name of their file, are run in tests/examples
+    assert len(examples) == 10  # whole programs, with the name of their file, are run in tests/examples
     document.namespace["__name__"] = "readme"
     for example in examples:
         example.evaluate()
@@ -132,6 +132,12 @@ async def test_a_person_is_connected_by_the_consent_page(readme: dict[str, Any],
 async def test_httpx_gets_the_token_where_it_is_allowed(readme: dict[str, Any], zoom: Zoom) -> None:
     async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
         assert await readme["users"](manager, zoom.url) == 200
+
+
+async def test_the_tests_that_are_shown_pass(readme: dict[str, Any], zoom: Zoom) -> None:
+    async with TokenManager(zoom.credentials, base_url=zoom.url) as manager:
+        await readme["test_any_number_of_callers_cost_one_request"](zoom, manager)
+    await readme["test_a_person_who_takes_the_app_off_is_asked_again"](zoom)
 
 
 async def test_a_scrape_shows_the_state_of_the_manager(readme: dict[str, Any]) -> None:

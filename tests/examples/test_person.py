@@ -82,7 +82,7 @@ async def test_the_bot_acts_for_whoever_has_connected_the_web_app(tmp_path: Path
             zoom.faults.add("refresh_token:retry-after=120")
             zoom.reject((await stored(App.of(zoom, personal=True), place))[1])
             refused = await discord.hears("!whoami")
-            ends = [await program.ended(by=signal.SIGINT) for program in (app, chat)]
+            ends = [await program.ended(by=signal.SIGTERM) for program in (app, chat)]
 
         assert json.loads(health)["state"] == "fresh"
         assert gone == NOBODY
