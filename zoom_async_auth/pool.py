@@ -355,6 +355,7 @@ class TokenPool:
             plan=engine.scheduler.plan,
             spawn=engine.crew.spawn,
             renew=self._keep_alive,
+            is_renewed=engine.is_renewed,
             sleepers=engine.client.sleepers,
             paused=lambda: engine.client.pause.until(forced=False) - engine.now(),
             report=lambda error, took, pause: engine.announce(

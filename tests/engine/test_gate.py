@@ -71,3 +71,47 @@ async def test_a_turn_that_is_given_back_is_the_next_ones(world: World) -> None:
     began = world.clock.monotonic()
     await asyncio.gather(*(look() for _ in range(100)))
     assert world.clock.monotonic() - began < 1.0
+
+
+async def test_a_turn_is_given_back_by_who_is_cancelled_in_the_moment_of_getting_it(world: World) -> None:
+    """Interleaving: the gate hands a turn to a task, which is cancelled before it runs. Fifty of them shut the gate."""
+    gate = gate_of(world, 100.0)
+    flight = Flight[None](timeout=30.0, excuse=lambda: TROUBLE)
+
+    async def turn() -> None:
+        async with gate.turn(flight, ends=math.inf, last=False):
+            pass
+
+    for _ in range(60):
+        await asyncio.sleep(1.0)  # the rate holds nobody up
+        waiting = asyncio.create_task(turn())
+        while gate._on_turn == 0:  # noqa: ASYNC110 -- no event tells of the round in which it is handed out
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert waiting.cancelled()
+        assert gate._on_turn == 0
+    async with asyncio.timeout(1.0):
+        await turn()
+
+
+async def test_who_gives_up_before_its_turn_gives_nothing_back(world: World) -> None:
+    gate = gate_of(world, 1000.0)
+    flight = Flight[None](timeout=30.0, excuse=lambda: TROUBLE)
+    under_way = 0
+
+    async def renew() -> None:
+        nonlocal under_way
+        async with gate.turn(flight, ends=math.inf, last=False):
+            under_way += 1
+            await asyncio.sleep(5.0)
+
+    renewals = [asyncio.create_task(renew()) for _ in range(400)]
+    await asyncio.sleep(1.0)
+    assert under_way == 250
+    for waiting in renewals[250:350]:
+        waiting.cancel()
+    await asyncio.sleep(1.0)
+    assert under_way == 250
+    await asyncio.gather(*renewals, return_exceptions=True)
+    assert under_way == 300

@@ -1,6 +1,8 @@
 """Authorizations that nobody uses: renewed in time, one process each, at nobody else's expense."""
 
 import asyncio
+import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +18,7 @@ from zoom_async_auth import (
     TokenUnavailableError,
 )
 from zoom_async_auth.events import GrantDied, RenewalFailed
-from zoom_async_auth.renewal.sleepers import FEW
+from zoom_async_auth.renewal.sleepers import FEW, Sleepers
 from zoom_async_auth.renewal.sweep import LATER
 from zoom_async_auth.stores.base import Store
 from zoom_async_auth.stores.memory import MemoryStore
@@ -186,3 +188,105 @@ async def test_tokens_that_cannot_be_renewed_keep_nobody_from_being_renewed(worl
         claims.clear()
         await asyncio.sleep(DAY / 2)
         assert len(claims) <= DAY / 2 / 60
+
+
+async def _leases(store: MemoryStore, pool: TokenPool, users: Iterable[str]) -> list[float]:
+    """Return for how long others have to wait for each."""
+    return [(await store.peek(f"{pool._engine.prefix}{user}")).lease_left for user in users]
+
+
+async def _with_a_backlog(world: World, store: MemoryStore, *, dead: int, alive: int) -> list[str]:
+    """Return those who took the app off. They are the oldest of those who sleep, for whom the next sweep comes."""
+    gone = [f"gone-{number}" for number in range(dead)]
+    async with pool_of(world, store, clock=LoopClock.running(), keep_alive=None) as pool:
+        await authorize(pool, world, *gone)
+        await asyncio.sleep(1.0)
+        await authorize(pool, world, *(f"user-{number}" for number in range(alive)))
+    for user in gone:
+        world.zoom.model.take_off(user)
+    await asyncio.sleep(31 * DAY)
+    return gone
+
+
+async def test_who_is_passed_over_can_be_renewed_by_other_processes(world: World, store: MemoryStore) -> None:
+    """A sweep that works through a backlog claims the oldest again with each batch."""
+    gone = await _with_a_backlog(world, store, dead=3, alive=1000)
+    async with pool_of(world, store, clock=LoopClock.running(), rate=10.0) as pool:
+        claims = claims_of(store)
+        while len(claims) < 5:  # noqa: ASYNC110 -- the store counts, in silence
+            await asyncio.sleep(1.0)
+        assert {f"{pool._engine.prefix}{user}" for user in gone} <= set(claims[-1])
+        assert await _leases(store, pool, gone) == [0.0] * 3
+
+
+async def test_those_whose_turn_did_not_come_can_be_renewed_by_other_processes(
+    world: World, store: MemoryStore
+) -> None:
+    """So many were refused that the sweep stops for a minute: nobody waits for the rest of its batch."""
+    gone = await _with_a_backlog(world, store, dead=50, alive=0)
+    async with pool_of(world, store, clock=LoopClock.running(), rate=10.0) as pool:
+        while refreshes(world) < FEW:  # noqa: ASYNC110 -- Zoom counts, in silence
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)
+        assert refreshes(world) == FEW
+        assert await _leases(store, pool, gone) == [0.0] * 50
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_claims_that_cannot_be_given_back_stop_no_sweep(
+    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    """They run out by themselves."""
+    await _with_a_backlog(world, store, dead=3, alive=300)
+
+    async def fail(*_: Any, **__: Any) -> None:
+        if hangs:
+            await asyncio.Event().wait()
+        raise ConnectionError("the database at secret-host is down")
+
+    async with pool_of(world, store, clock=LoopClock.running(), rate=10.0) as pool:
+        monkeypatch.setattr(store, "release", fail)
+        await asyncio.sleep(HOUR)
+        assert [generation(store, pool, f"user-{number}") for number in range(300)] == [2] * 300
+
+
+async def test_a_claim_is_not_given_back_once_somebody_is_renewed_with_it(
+    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interleaving: claimed, then asked for by a caller of this process, then passed over. The lease is in use."""
+    claim = store.claim
+
+    async def slow(*arguments: Any, **options: Any) -> tuple[str, ...]:
+        claimed = await claim(*arguments, **options)
+        await asyncio.sleep(0.5)
+        return claimed
+
+    await _with_a_backlog(world, store, dead=0, alive=1)
+    world.luck = 0.9  # the first sweep begins late
+    async with (
+        pool_of(world, store, clock=LoopClock.running()) as pool,
+        pool_of(world, store, clock=LoopClock.running(), keep_alive=None) as other,
+    ):
+        assert pool._sweep is not None
+        monkeypatch.setattr(store, "claim", slow)
+        pool._sweep._passed_over["user-0"] = math.inf
+        sweeping = asyncio.create_task(pool._sweep._take_batch())
+        await asyncio.sleep(0.2)
+        world.wire.held_before = asyncio.Event()
+        asking = asyncio.create_task(pool.bearer("user-0"))
+        await sweeping
+        assert await _leases(store, other, ["user-0"]) != [0.0]
+        world.wire.held_before.set()
+        assert world.is_good(await asking)
+
+
+async def test_a_refusal_of_long_ago_is_forgotten(world: World) -> None:
+    """Most of those who were refused once are gone, by another process's hand, or came back: nobody tells."""
+    sleepers = Sleepers(world.clock.monotonic)
+    for number in range(10_000):
+        assert not sleepers.believes(f"user-{number}")
+        world.clock.advance(60.0)
+    assert len(sleepers._refused_at) == DAY / 60
+    sleepers.note_success("bob")
+    assert not sleepers.believes("user-0")
+    assert sleepers.believes("user-9999")

@@ -1,6 +1,7 @@
 """Many identities of one app: loaded when used, renewed while used, at a rate, and none given up in a crowd."""
 
 import asyncio
+import dataclasses
 import math
 import random
 from collections.abc import AsyncIterator, Iterator
@@ -490,6 +491,57 @@ async def test_a_background_renewal_that_waits_for_its_turn_goes_first_once_some
         pool.invalidate(last, token)
         assert world.zoom.model.user_of(await pool.bearer(last)) == last
         assert refreshes(world) - before <= 2
+
+
+async def test_who_cannot_be_renewed_takes_no_turn_from_those_who_can(world: World, store: Store) -> None:
+    """Unknown keys, of a bot that guesses for example, and authorizations that are dead: nothing is sent for them."""
+    dead = [f"dead-{number}" for number in range(300)]
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, "alice", *dead)
+        for user in dead:
+            await store.condemn(pool._engine.prefix + user, 1, "invalid_grant")
+    world.clock.advance(2 * HOUR)
+    loop = asyncio.get_running_loop()
+    async with pool_of(world, store, rate=10.0) as pool:
+        asking = [asyncio.create_task(pool.bearer(user)) for user in (*dead, *(f"nobody-{n}" for n in range(300)))]
+        await asyncio.sleep(0.01)
+        began = loop.time()
+        assert world.is_good(await pool.bearer("alice"))
+        assert loop.time() - began < 1.0
+        outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {AuthorizationRequiredError}
+    assert world.zoom.stats["refresh_token"] == {"ok": 1}
+
+
+async def test_a_dead_authorization_is_tried_for_who_insists_while_the_store_is_looked_at(world: World) -> None:
+    """Interleaving: a caller's look finds that it is dead, and `renew` joins before that is told."""
+    store = FaultyStore(inner := world.store())
+    async with pool_of(world, store, keep_alive=None) as pool:
+        await authorize(pool, world, "alice")
+        await inner.condemn(pool._engine.prefix + "alice", 1, "invalid_grant")
+        world.clock.advance(2 * HOUR)
+        store.slow["peek"] = 1.0
+        asking = asyncio.create_task(pool.bearer("alice"))
+        await asyncio.sleep(0.5)
+        assert world.is_good((await pool.renew("alice")).access_token)
+        assert world.is_good(await asking)
+
+
+async def test_an_authorization_that_is_not_stored_yet_outranks_a_dead_one(world: World) -> None:
+    """The row says that nothing can be renewed; what this process has is stored over it first."""
+    store = FaultyStore(inner := world.store())
+    async with pool_of(world, store, keep_alive=None) as pool:
+        await authorize(pool, world, "alice")
+        key = pool._engine.prefix + "alice"
+        old = (await inner.peek(key)).record
+        assert old is not None
+        await asyncio.sleep(5.0)
+        store.down.add("commit")
+        await authorize(pool, world, "alice")
+        await inner.commit(key, 1, dataclasses.replace(old, generation=2, cause="invalid_grant"), "late")
+        world.clock.advance(2 * HOUR)
+        store.down.clear()
+        assert world.is_good(await pool.bearer("alice"))
 
 
 async def test_too_many_requests_halve_the_rate_which_comes_back_slowly(world: World, pool: TokenPool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.engine.world import QUIET, FaultyStore, World
-from zoom_async_auth import MisuseError, RenewalPolicy, StoreError, TokenManager
+from zoom_async_auth import MisuseError, RenewalPolicy, StoreError, TokenManager, TokenUnavailableError
 from zoom_async_auth.events import (
     CommitFailed,
     CommitRecovered,
@@ -316,3 +316,40 @@ async def test_a_store_on_another_event_loop_says_so_and_is_not_tried_for_ever(w
         with pytest.raises(StoreError, match="a store belongs to one event loop") as caught:
             await manager.bearer()
         assert not caught.value.transient
+
+
+async def test_who_begins_to_wait_while_the_store_is_looked_at_is_not_put_off(world: World) -> None:
+    """Interleaving: a renewal that nobody waits for looks once more before it gives up; meanwhile somebody comes."""
+    loop = asyncio.get_running_loop()
+    store = FaultyStore(world.store())
+    world.zoom.faults.add("account_credentials#1:retry-after=45")
+    async with world.manager(store=store, policy=QUIET) as manager:
+        with pytest.raises(TokenUnavailableError):
+            await manager.bearer()
+        store.slow["peek"] = 1.0
+        began = loop.time()
+        while manager._slot.flight is None or loop.time() - began < 20.0:  # noqa: ASYNC110 -- nobody tells of it
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        assert world.is_good(await manager.bearer())
+
+
+async def test_a_hint_that_is_cancelled_is_a_lost_hint(world: World) -> None:
+    """Some clients of databases cancel tasks of their own when a connection breaks; the renewal is not meant."""
+    store = CancelledHints(inner := world.store())
+    async with world.manager(store=store, policy=QUIET) as manager:
+        await inner.begin(manager._engine.prefix + "default", 0, "another process", 5.0)
+        assert world.is_good(await manager.bearer())
+
+    assert store.calls.count("wait") > 1
+
+
+class CancelledHints(FaultyStore):
+    """Whoever waits for a hint hears that a task of the store was cancelled."""
+
+    async def wait(self, key: str, generation: int, timeout: float) -> None:
+        self.calls.append("wait")
+        listener = asyncio.create_task(self._inner.wait(key, generation, timeout))
+        await asyncio.sleep(0)
+        listener.cancel()
+        await listener

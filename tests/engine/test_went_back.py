@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from tests.engine.test_pool import authorize, pool_of
 from tests.engine.world import QUIET, FaultyStore, World
 from zoom_async_auth import AuthorizationRequiredError, StoreError, TokenManager
 from zoom_async_auth.events import GrantDied, LateTokenDropped, StoreWentBack
@@ -221,6 +222,38 @@ async def test_a_peek_that_lags_is_no_store_that_went_back(world: World) -> None
 
     assert len(world.seen(LateTokenDropped)) == 1
     assert not world.seen(StoreWentBack)
+
+
+async def test_an_authorization_that_is_not_stored_yet_is_not_replaced_by_what_is_put_back(world: World) -> None:
+    """Interleaving: a renewal notices that the store went back, and its turn to write comes after the authorization."""
+    store = FaultyStore(inner := world.store())
+    async with world.personal(store=store, policy=QUIET) as manager:
+        backup = await _two_lives(manager, world, inner)
+        await asyncio.sleep(5.0)
+        _restore(inner, backup)
+        store.slow["begin"] = 0.5
+        renewal = asyncio.create_task(manager.renew())
+        await asyncio.sleep(0.1)
+        store.down.add("commit")
+        fresh = await manager.authorize(world.consent())
+        await asyncio.wait({renewal})
+        store.down.clear()
+        await asyncio.sleep(60.0)
+        async with world.personal(store=store) as successor:
+            assert await successor.token() == fresh
+        await asyncio.sleep(LIFE)
+        assert world.is_good(await manager.bearer())
+
+    assert not world.seen(GrantDied)
+
+
+async def test_who_lost_its_row_is_no_stranger_to_a_pool(world: World) -> None:
+    """Whoever was never authorized gets no turn at the gate; this one has a token to put back."""
+    store = world.store()
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, "alice")
+        _restore(store, {})
+        assert world.is_good((await pool.renew("alice")).access_token)
 
 
 class LaggingStore(FaultyStore):

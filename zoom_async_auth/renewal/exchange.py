@@ -39,6 +39,7 @@ _LONGEST_WAIT = 2.0
 """Seconds after which a lease is looked at again: that it was given back may have come before the waiting began."""
 _CAME_LATER = "another authorization, or a revocation, came after this one, and counts"
 _NOTHING_SENT = "the manager was closed before anything was sent"
+_NOT_STORED_YET = "the token that arrived before is not stored yet: its refresh token is not spent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
 
 
@@ -112,9 +113,7 @@ class Exchange:
             forced: Whether a refresh token that is noted as dead is tried once more.
         """
         self._since = self._means.now()
-        give_up_at = self._since + (
-            self._policy.lease if self._means.app_grant is None else self._policy.attempt_timeout
-        )
+        give_up_at = self._since + (self._policy.attempt_timeout if self._means.is_app else self._policy.lease)
         seen: Held | ZoomAuthError | Look = await self._ledger.peek()
         authoritative = False
         for _ in range(ROUNDS):
@@ -139,12 +138,20 @@ class Exchange:
             authoritative = True
         return UNSTEADY.copy()
 
-    async def find(self, ours: Held | None, *, trusted: bool) -> Held | None:
-        """Return the store's token if it has a better one than `ours`; send nothing, take no lease."""
+    async def find(self, ours: Held | None, *, trusted: bool, forced: bool) -> Held | AuthorizationRequiredError | None:
+        """Return what `renew` would without a request: a better token than `ours`, or that only a person can help.
+
+        Takes no lease.
+        """
         self._since = self._means.now()
         seen = await self._ledger.peek()
-        better = None if isinstance(seen, StoreError) else self._adoptable(seen, ours, trusted=trusted)
-        return None if better is None else self._adopt(better)
+        if isinstance(seen, StoreError):
+            return None
+        if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
+            return self._adopt(better)
+        if self.pending is not None or (ours is not None and seen.reading.generation < ours.generation):
+            return None  # what we have may outrank what was found
+        return self._hopeless(seen, forced=forced)
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
@@ -238,11 +245,11 @@ class Exchange:
     async def _writing(self) -> AsyncIterator[None]:
         async with self._lock:
             task = asyncio.current_task()
-            self._means.writers.add(task)
+            self._means.writers[task] = self.key
             try:
                 yield
             finally:
-                self._means.writers.discard(task)
+                del self._means.writers[task]
 
     async def _attempt(
         self, generation: int, ours: Held | None, *, trusted: bool, forced: bool
@@ -250,9 +257,9 @@ class Exchange:
         async with self._writing():
             if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
-            if self.pending is not None and self._means.app_grant is None:
+            if self.pending is not None and not self._means.is_app:
                 # An authorization came first. What the store has is dead; what we have lives in this process alone.
-                return StoreError("the token that arrived before is not stored yet: its refresh token is not spent")
+                return StoreError(_NOT_STORED_YET)
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
@@ -272,6 +279,8 @@ class Exchange:
 
     async def _put_back(self, seen: Look, ours: Held) -> StoreError | None:
         async with self._writing():
+            if self.pending is not None:  # an authorization came first, which must not be replaced by what it outranks
+                return StoreError(_NOT_STORED_YET)
             return await self._keeper.put_back(seen, ours)
 
     def _ready(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | Look | ZoomAuthError:
@@ -302,9 +311,9 @@ class Exchange:
 
     async def _failed(self, seen: Look, error: ZoomAuthError) -> ZoomAuthError | Look:
         generation = seen.reading.generation
-        if error.in_doubt and self._means.app_grant is None:
+        if error.in_doubt and not self._means.is_app:
             self._doubtful = generation
-        if not isinstance(error, AuthorizationRequiredError) or self._means.app_grant is not None:
+        if not isinstance(error, AuthorizationRequiredError) or self._means.is_app:
             await self._release(seen)
             return error
         self._refused = _Refused(generation=generation, error=error)
@@ -337,7 +346,7 @@ class Exchange:
 
     async def _keep_renewed(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError | Look:
         old = seen.reading.record
-        if token.refresh_token is None and self._means.app_grant is None and old is not None and old.token is not None:
+        if token.refresh_token is None and not self._means.is_app and old is not None and old.token is not None:
             token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
         sent = seen.reading.generation
         record = seen.record_of(token, sent_at, generation=sent + 1)
@@ -423,7 +432,7 @@ class Exchange:
             return held
         if held.token.access_token == ours.token.access_token:
             return None
-        if self._means.app_grant is not None:
+        if self._means.is_app:
             better = held.generation > ours.generation or not trusted or held.expires_at > ours.expires_at
         else:  # generations begin anew when somebody authorizes after the store went back
             better = held.generation > ours.generation or seen.is_later_than(ours)
@@ -432,7 +441,7 @@ class Exchange:
     def _went_back(self, seen: Look, ours: Held) -> bool:
         """Tell whether a person's token in the store is one that ours came after."""
         older = seen.reading.generation < ours.generation
-        return self._means.app_grant is None and older and not seen.is_later_than(ours)
+        return not self._means.is_app and older and not seen.is_later_than(ours)
 
     def _adopt(self, held: Held) -> Held:
         self._forget_trouble()

@@ -5,8 +5,8 @@ would get ever more to do, and end nothing in time. Callers who wait go first, t
 rest: one hands out turns while somebody waits for them.
 
     Zoom answers 429          half the rate; an eighth of it comes back each half minute
-    nothing but failures      a tenth of the rate: a client that is in trouble, or whose Zoom is, does not add to it
-    a success                 all of that is over at once
+    nothing but failures      a tenth of that: a client that is in trouble, or whose Zoom is, does not add to it
+    a success                 that tenth is over at once; what a 429 took away comes back as above, and no sooner
 """
 
 import asyncio
@@ -150,15 +150,16 @@ class Gate:
         if self._busy is None or self._busy.done():
             self._busy = self._spawn(self._hand_out())
         try:
-            await turn
-        finally:
-            flight.hurry = None
-            turn.cancel()
-        try:
+            try:
+                await turn
+            finally:
+                flight.hurry = None
             yield
         finally:
-            self._on_turn -= 1
-            self._changed.set()
+            turn.cancel()
+            if not turn.cancelled():  # it was handed out, perhaps to a task that was cancelled in the same moment
+                self._on_turn -= 1
+                self._changed.set()
 
     def give_back(self) -> None:
         """Let the next one have the turn: there was nothing to be sent."""

@@ -119,6 +119,10 @@ class Ledger:
             try:
                 await self._store.wait(self._key, generation, timeout)
                 await anyio.sleep(SHORTEST_BACKOFF)  # it may return at any time, and again at once
+            except asyncio.CancelledError:
+                if is_being_cancelled():
+                    raise
+                await anyio.sleep(timeout)  # what it waited for was cancelled, not we
             except Exception:  # noqa: BLE001 -- only a hint: what matters is asked for afterwards
                 await anyio.sleep(timeout)
 

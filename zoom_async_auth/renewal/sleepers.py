@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 FEW = 5
 """How many are tried at once, and how many refusals in a row are enough for now."""
+_LONG = 86400.0
+"""Seconds after which a refusal is forgotten: who is still there was tried again by then, of others nobody tells."""
 
 
 class Sleepers:
@@ -27,7 +29,7 @@ class Sleepers:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._in_a_row = 0
-        self._refused_at: dict[str, float] = {}
+        self._refused_at: dict[str, float] = {}  # the last time
         self._worked_at = -math.inf
         self.asked: set[str] = set()
 
@@ -46,7 +48,9 @@ class Sleepers:
         """Take the refusal of one that was asked into account; tell whether it is believed."""
         self.asked.discard(key)  # if it is tried at once again, somebody came who waits for it
         self._in_a_row += 1
-        believed = self._refused_at.setdefault(key, self._now()) < self._worked_at
-        if believed:
-            del self._refused_at[key]
+        now = self._now()
+        self._refused_at = {who: at for who, at in self._refused_at.items() if at > now - _LONG}
+        believed = self._refused_at.pop(key, math.inf) < self._worked_at
+        if not believed:
+            self._refused_at[key] = now
         return believed

@@ -20,6 +20,7 @@ from dataclasses import replace
 import anyio
 
 from zoom_async_auth import events
+from zoom_async_auth.bugs import told_of
 from zoom_async_auth.errors import (
     AuthorizationRequiredError,
     ManagerClosedError,
@@ -242,7 +243,7 @@ class Slot:
             await asyncio.sleep(0)  # who started this is not waiting yet; patience counts from then
             outcome = await self._renew(flight, before)
         except Exception as bug:  # noqa: BLE001 -- those who wait must hear of our own bugs
-            outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {type(bug).__name__}"), since)
+            outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {told_of(bug)}"), since)
         self._land(flight, outcome)
 
     def _land(self, flight: Flight[Held], outcome: Held | ZoomAuthError | None) -> None:
@@ -260,7 +261,7 @@ class Slot:
                 return None
             if self.held is not before and (served := self.served()) is not None:
                 return served  # somebody authorized the app meanwhile
-            pause = self._may_try_at(forced=flight.forced) - self._means.now()
+            pause = self._pause(flight)
             outcome = await (self._wait_out(flight, pause) if pause > 0 else self._try(flight))
             if outcome is not None:
                 return outcome
@@ -271,15 +272,15 @@ class Slot:
         client = self._means.client
         if not client.gate.limits:
             return await self._tried(flight)
-        if (found := await self._found()) is not None:
-            return found  # in the store: that needs no turn
+        if (found := await self._found(flight)) is not None:
+            return found  # in the store, or there is nothing to send: that needs no turn
         ends = math.inf if self.held is None else self.held.withheld_at
         asked_at = self._means.now()
         async with client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted):
-            if self._means.now() > asked_at and (found := await self._found()) is not None:
+            if self._means.now() > asked_at and (found := await self._found(flight)) is not None:
                 client.gate.give_back()
                 return found  # another process was faster
-            if self._may_try_at(forced=flight.forced) > self._means.now():
+            if self._pause(flight) > 0:
                 return None  # others heard meanwhile that there is a pause
             return await self._tried(flight)
 
@@ -296,24 +297,33 @@ class Slot:
         if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
             return self.restraint.last_error
         if pause > flight.patience_left():
-            return await self._found() or self._excuse()
+            found = await self._found(flight)
+            if found is not None or self._pause(flight) > flight.patience_left():
+                return found or self._excuse()
+            return None  # somebody began to wait meanwhile
         await self._sleep(pause)
         return None
 
-    async def _found(self) -> Held | None:
-        """Look for a token that another process got; for who may send nothing that is the only way to one."""
+    async def _found(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+        """Look for a token that another process got; for who may send nothing that is the only way to one.
+
+        It may also be found that there is nothing to send.
+        """
         now = self._means.now()
         if now < self._looked_at + self._means.policy.min_interval:
             return None
         self._looked_at = now
-        edition = self._edition
+        edition, forced = self._edition, flight.forced
         with self._visit() as exchange:
-            held = await exchange.find(self.held, trusted=self.serving is not NOTHING)
+            found = await exchange.find(self.held, trusted=self.serving is not NOTHING, forced=forced)
         if self._edition != edition:
             return self.served()
-        if held is not None and not self.closed:
-            self._publish(held)
-        return held
+        if isinstance(found, ZoomAuthError):
+            insisted = flight.forced and not forced  # meanwhile: a dead refresh token is to be tried once more
+            return None if insisted or self.closed else self._note_failure(found, now)
+        if found is not None and not self.closed:
+            self._publish(found)
+        return found
 
     async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError | None:
         failure = await self._settled()
@@ -437,6 +447,10 @@ class Slot:
                 "fresh tokens are rejected again and again: is the app active?", retry_after=pause
             )
         return TokenUnavailableError(f"no token within {self._means.policy.timeout:g} s: the renewal goes on")
+
+    def _pause(self, flight: Flight[Held]) -> float:
+        """Return for how many seconds nothing may be sent; less than 0 if something may."""
+        return self._may_try_at(forced=flight.forced) - self._means.now()
 
     def _may_try_at(self, *, forced: bool = False) -> float:
         """Return the moment from which something may be sent."""
