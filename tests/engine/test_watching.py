@@ -218,6 +218,22 @@ async def test_no_attempt_is_planned_while_it_takes_a_person(world: World) -> No
     assert [event.next_attempt for event in world.seen(RenewalFailed)] == [None]
 
 
+async def test_a_bug_of_ours_is_told_with_its_lines_and_without_its_words(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text may hold a token; without its place nobody finds it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("the-access-token")
+
+    monkeypatch.setattr("zoom_async_auth.renewal.exchange.Exchange.renew", fail)
+    async with world.manager() as manager:
+        with pytest.raises(TokenUnavailableError, match=r"the renewal failed: KeyError at .*slot\.py:\d+ > ") as caught:
+            await manager.bearer()
+
+    assert "the-access-token" not in str(caught.value)
+
+
 async def test_an_event_tells_how_long_the_renewal_took(world: World) -> None:
     """From the first look into the store on, whatever came of it."""
     store = FaultyStore(world.store())
