@@ -378,6 +378,60 @@ async def test_a_store_and_a_log_in_in_trouble_are_told(called: Call, person: di
     )
 
 
+async def test_a_keyring_that_no_log_in_needs_is_no_trouble(
+    called: Call, zoom: Zoom, person: dict[str, str], at_home: dict[str, str], log_in: LogIn
+) -> None:
+    """What an app does has nothing to do with it; a store that is named is sealed by other keys, or not at all."""
+    await log_in()
+    locked = {"PYTHON_KEYRING_BACKEND": "tests.cli.keyrings.LockedKeyring"}
+    named = {"ZOOM_STORE_URL": f"sqlite:///{tokens_of(person)}"}
+
+    code, shown, _ = await called(at_home | app(zoom) | locked, "doctor")
+    assert code == 0
+    assert line_of(shown, "keyring").startswith("warn  keyring: the keyring failed, KeyringLocked: unlock it")
+    for ring in (locked, NO_KEYRING):
+        code, shown, _ = await called(person | named | ring, "doctor", "--as-user")
+        assert code == 0
+        assert line_of(shown, "keyring") == (
+            "ok    keyring: not used: a store that is named is sealed with ZOOM_STORE_KEYS, or not at all"
+        )
+        assert line_of(shown, "log-in").startswith("ok    log-in: 'default', its token has 3")
+
+
+async def test_a_keyring_that_a_log_in_needs_is_trouble(called: Call, person: dict[str, str]) -> None:
+    locked = {"PYTHON_KEYRING_BACKEND": "tests.cli.keyrings.LockedKeyring"}
+    code, shown, _ = await called(person | locked, "doctor", "--as-user")
+
+    assert code == 1
+    assert line_of(shown, "keyring").startswith("fail  keyring: the keyring failed, KeyringLocked: unlock it")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [(b"<html>Log in to the guests' network</html>", "the answer is no JSON object"), (b"{}", "the answer lacks what")],
+    ids=["no JSON", "no token"],
+)
+async def test_an_answer_that_is_none_of_zooms_is_no_trouble_of_zooms(
+    called: Call, at_home: dict[str, str], body: bytes, told: str
+) -> None:
+    async with raw_server(answers(b""), answers(body)) as server:
+        code, shown, _ = await called(at_home | APP | {"ZOOM_BASE_URL": server.url}, "doctor")
+
+    assert code == 1
+    assert line_of(shown, "token").startswith(f"fail  token: {told}")
+    assert line_of(shown, "token").endswith("; see who answers there in Zoom's place: a proxy, or a log-in page")
+
+
+@pytest.mark.parametrize("arguments", [("--store", ""), ("--client-id", ""), ("--key", "")])
+async def test_an_option_that_names_nobody_is_a_mistake(
+    called: Call, person: dict[str, str], arguments: tuple[str, str]
+) -> None:
+    code, shown, _ = await called(person, "doctor", *arguments)
+
+    assert code == 1
+    assert [line for line in shown.splitlines() if line.startswith("fail  ")]
+
+
 async def test_a_dead_log_in_is_to_be_renewed_by_the_person(
     called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Call, LogIn
+from tests.integrations.raw import TOKEN, answers, raw_server
 from zoom_async_auth import RenewalPolicy
 from zoom_async_auth.cli import who
 from zoom_async_auth.sandbox import Zoom
@@ -64,9 +65,11 @@ async def test_the_command_gets_the_token_and_none_of_our_secrets(zoom: Zoom, ex
     assert sorted(name for name in given if name.startswith("ZOOM_")) == [
         "ZOOM_ACCESS_TOKEN",
         "ZOOM_ACCOUNT_ID",
+        "ZOOM_API_URL",
         "ZOOM_BASE_URL",
         "ZOOM_CLIENT_ID",
     ]
+    assert given["ZOOM_API_URL"] == zoom.url  # where the API of this account is
     for ignored in [int(line.split()[1], 16) for line in shown.splitlines() if line.startswith("SigIgn:")]:
         assert not ignored & (1 << (signal.SIGPIPE - 1))
     assert zoom.stats == {"account_credentials": {"ok": 1}}
@@ -108,6 +111,37 @@ async def test_a_file_that_is_not_executable_is_126_and_costs_no_token(
     assert zoom.token_requests == 0
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "folder-of-ours"
+    folder.mkdir()
+    return folder
+
+
+async def test_a_folder_is_126_and_costs_no_token(called: Call, zoom: Zoom, app: dict[str, str], folder: Path) -> None:
+    """As shells have it. By its name alone it is not looked for."""
+    assert await called(app, "exec", "--", str(folder)) == (
+        126,
+        "",
+        f"zoom-async-auth: {str(folder)!r} cannot be run: it is a folder\n",
+    )
+    assert (await called(app | {"PATH": str(folder.parent)}, "exec", "--", folder.name))[0] == 127
+    assert zoom.token_requests == 0
+
+
+async def test_a_token_that_does_not_say_where_its_api_is_leaves_that_to_the_command(
+    app: dict[str, str], execute: Exec
+) -> None:
+    async with raw_server(answers(TOKEN)) as server:
+        app |= {"ZOOM_BASE_URL": server.url, "ZOOM_API_URL": "https://api.example"}
+        _, shown, errors = await execute("--", "env")
+
+    assert errors == ""
+    assert variables(shown)["ZOOM_API_URL"] == "https://api.example"
+
+
 async def test_a_command_that_is_not_there_is_127_and_costs_no_token(
     called: Call, zoom: Zoom, app: dict[str, str]
 ) -> None:
@@ -125,8 +159,22 @@ async def test_a_token_that_would_end_too_soon_is_renewed_once(
     """Here no renewal is of any use, and it says so."""
     monkeypatch.setattr(who, "PATIENCE", RenewalPolicy(min_interval=0.01))
     await log_in()
-    code, shown, errors = await called(person, "exec", "--as-user", "--valid-for", "3600", "--", "true")
+    code, shown, errors = await called(person, "exec", "--as-user", "--valid-for", "3700", "--", "true")
 
     assert (code, shown) == (3, "")
-    assert errors == "zoom-async-auth: tokens do not live for 3600 s: ask for less\n"
+    assert errors == "zoom-async-auth: the app's tokens do not live for 3700 s: ask for less by --valid-for S\n"
     assert zoom.stats == {"authorization_code": {"ok": 1}, "refresh_token": {"ok": 1}}
+
+
+async def test_while_zoom_is_down_a_token_that_would_end_too_soon_is_no_matter_of_the_option(
+    called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one may live long enough: later it may work."""
+    monkeypatch.setattr(who, "PATIENCE", RenewalPolicy(min_interval=0.01, timeout=0.5))
+    await log_in()
+    zoom.outage = 503
+    code, shown, errors = await called(person, "exec", "--as-user", "--valid-for", "3600", "--", "true")
+
+    assert (code, shown, errors.count("\n")) == (4, "", 1)
+    assert "status=503" in errors
+    assert "--valid-for" not in errors

@@ -45,6 +45,19 @@ async def test_the_kept_token_is_looked_at_without_a_request(
 
 
 @pytest.mark.asyncio(loop_factories=["plain"])
+async def test_why_a_log_in_is_dead_is_told(called: Call, zoom: Zoom, person: dict[str, str], log_in: LogIn) -> None:
+    token = await log_in()
+    known = zoom.model.app(zoom.user_app.client_id)
+    assert known is not None
+    zoom.model.revoke(known, token.access_token)
+    assert (await called(person, "exec", "--as-user", "--valid-for", "3600", "--", "true"))[0] == 5
+    code, shown, _ = await called(person, "inspect", "--as-user")
+    lines = dict(line.strip().split("  ", 1) for line in shown.splitlines())
+
+    assert (code, lines["state"], lines["cause"]) == (0, "dead", "invalid_grant")
+
+
+@pytest.mark.asyncio(loop_factories=["plain"])
 async def test_the_apps_own_token_is_got_and_not_shown(called: Call, zoom: Zoom, at_home: dict[str, str]) -> None:
     own = zoom.client_credentials
     environment = {"ZOOM_BASE_URL": zoom.url, "ZOOM_CLIENT_ID": own.client_id, "ZOOM_CLIENT_SECRET": own.client_secret}

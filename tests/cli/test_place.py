@@ -243,6 +243,31 @@ async def test_a_store_that_fails_does_so_before_a_person_is_troubled(
         assert "others may write to the folder" in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("token", "--key", ""), "key must have 1 to 200 characters, none of them a control character"),
+        (("exec", "--key", "", "--", "true"), "key must have 1 to 200 characters, none of them a control character"),
+        (("token", "--client-id", ""), "--client-id has nothing in it: name the app, or leave the option out"),
+        (("inspect", "--store", ""), "the URL of the store has nothing in it: name the store, or leave it out"),
+        (("store", "list", ""), "the URL of the store has nothing in it: name the store, or leave it out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_an_option_that_names_nobody_is_refused_and_no_reason_to_take_somebody_elses_token(
+    called: Call, zoom: Zoom, person: dict[str, str], arguments: tuple[str, ...], told: str
+) -> None:
+    """As `--key "$WHOM"` gives it, if that is not set: the app's own token may do more than that of a person."""
+    app = {
+        "ZOOM_ACCOUNT_ID": zoom.credentials.account_id,
+        "ZOOM_CLIENT_ID": zoom.credentials.client_id,
+        "ZOOM_CLIENT_SECRET": zoom.credentials.client_secret,
+    }
+
+    assert await called(person | app, *arguments) == (3, "", f"zoom-async-auth: {told}\n")
+    assert zoom.token_requests == 0
+
+
 @pytest.mark.parametrize("missing", ["platformdirs", "keyring", "cryptography"])
 async def test_what_is_not_installed_is_named(
     called: Call, person: dict[str, str], monkeypatch: pytest.MonkeyPatch, missing: str

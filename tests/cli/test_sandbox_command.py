@@ -1,6 +1,8 @@
 """`zoom-async-auth sandbox`: what it prints, what it serves, how it ends."""
 
+import errno
 import json
+import os
 import shlex
 import signal
 import socket
@@ -155,9 +157,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(run: Run) -> None:
         done = run("sandbox", "--port", str(taken.getsockname()[1]))
 
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("zoom-async-auth: ")
-    assert done.stderr.lower().endswith("address already in use\n")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"zoom-async-auth: {os.strerror(errno.EADDRINUSE)}\n"
 
 
 def test_a_host_that_others_can_reach_is_refused(run: Run) -> None:

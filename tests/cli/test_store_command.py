@@ -91,11 +91,18 @@ def test_list_tells_the_state_of_each_identity_and_no_secret(run: Run, kept: Kep
     assert lines["a"].startswith("valid, generation 1, 3")
     assert lines["a"].endswith("s left, with a refresh token")
     assert lines["b"] == "expired, generation 1, with a refresh token"
-    assert lines["c"] == "dead, generation 1, with a refresh token"
+    assert lines["c"] == "dead (invalid_grant), generation 1, with a refresh token"
     assert lines["d"] == "forgotten, generation 2"
     assert "leased for" in lines["e"]
     assert lines["e"].endswith("1 spending(s) without a result")
     assert not any(secret in done.stdout for secret in SECRETS)
+
+
+def test_list_tells_a_script_why_an_identity_is_dead(run: Run, kept: Kept) -> None:
+    kept.put(a="valid", b="dead")
+    told = [json.loads(line) for line in run("store", "list", kept.url, "--json").stdout.splitlines()]
+
+    assert [line.get("cause") for line in told] == [None, "invalid_grant"]
 
 
 def test_of_an_empty_store_it_is_said_that_it_is_empty(run: Run, kept: Kept) -> None:

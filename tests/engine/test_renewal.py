@@ -417,6 +417,18 @@ async def test_no_token_is_valid_for_no_number_of_seconds(world: World, wanted: 
             await manager.token(valid_for=wanted)
 
 
+async def test_who_wants_all_of_a_life_that_has_begun_costs_one_request(world: World) -> None:
+    """A token is some moments old when it arrives: the next one would be as well."""
+    async with world.manager() as manager:
+        await manager.bearer()
+        await asyncio.sleep(100.0)
+        with pytest.raises(TokenUnavailableError, match="ask for less") as caught:
+            await manager.token(valid_for=3600.0)
+        assert not caught.value.transient
+
+    assert world.zoom.token_requests == 2
+
+
 async def test_an_app_cannot_use_a_persons_grant(world: World) -> None:
     async with world.manager() as manager:
         with pytest.raises(ConfigurationError, match="UserOAuth"):

@@ -5,6 +5,7 @@ from typing import get_args
 from zoom_async_auth import events
 from zoom_async_auth.errors import AuthorizationRequiredError, StoreError, TokenUnavailableError, ZoomAuthError
 from zoom_async_auth.events import Event
+from zoom_async_auth.pool import PoolHealth
 from zoom_async_auth.renewal.health import Health, State
 
 KINDS: tuple[type[Event], ...] = get_args(Event)
@@ -54,4 +55,24 @@ class Still:
             seconds_left=self.seconds_left,
             last_error=None,
             next_attempt=None,
+        )
+
+
+class StillPool:
+    """A pool to watch, whose health is what it is told to be."""
+
+    def __init__(self, *, identities: int = 0, waiting: int = 0, dead: int = 0, suspended: bool = False) -> None:
+        self.identities, self.waiting, self.dead, self.suspended = identities, waiting, dead, suspended
+        self.held_back: ZoomAuthError | None = None
+
+    def health(self) -> PoolHealth:
+        return PoolHealth(
+            ready=True,
+            identities=self.identities,
+            waiting=self.waiting,
+            rate=10.0,
+            suspended=self.suspended,
+            dead=self.dead,
+            dead_keys={"alice": "invalid_grant"},
+            last_error=self.held_back,
         )

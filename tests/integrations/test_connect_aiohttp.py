@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from tests.integrations.sites import NEVER_SPOKEN, SITES, Browser, account_at, allowed, connect_for
-from zoom_async_auth import TokenManager
+from zoom_async_auth import ManagerClosedError, TokenManager, TokenUnavailableError
 from zoom_async_auth.bearer import BearerMiddleware
 from zoom_async_auth.integrations import aiohttp as ours
 from zoom_async_auth.integrations.accounts import StoredAccounts
@@ -41,6 +42,67 @@ async def test_what_waiting_does_not_mend_is_an_error_of_the_server(
     assert reply.status_code == 500
     assert "Retry-After" not in reply.headers
     assert "AuthorizationRequiredError" in caplog.text
+
+
+async def _raw_answer(url: URL, *headers: str) -> bytes:
+    """Return all that a server sends until it closes the connection."""
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    lines = [f"GET {url.path} HTTP/1.1", "Host: here", *headers, "", ""]
+    writer.write("\r\n".join(lines).encode())
+    async with asyncio.timeout(10):
+        received = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return received
+
+
+async def test_a_body_that_has_begun_ends_too_soon_and_no_second_answer_is_in_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A client would take a broken report for a whole one. What is cut off it notices."""
+
+    async def report(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b"first")
+        raise TokenUnavailableError("no token", retry_after=5)
+
+    app = web.Application(middlewares=[ours.zoom_unavailable])
+    app.add_routes([web.get("/report", report)])
+    async with TestServer(app) as server:
+        received = await _raw_answer(server.make_url("/report"), "Connection: close")
+    assert received.endswith(b"\r\n\r\n5\r\nfirst\r\n")
+    assert received.count(b"HTTP/1.1") == 1
+    assert "TokenUnavailableError: no token" in caplog.text
+
+
+async def test_a_websocket_that_is_open_is_closed_and_gets_no_answer_of_http(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("hello")
+        raise TokenUnavailableError("no token", retry_after=5)
+
+    app = web.Application(middlewares=[ours.zoom_unavailable])
+    app.add_routes([web.get("/talk", talk)])
+    async with TestClient(TestServer(app)) as client, client.ws_connect("/talk") as socket:
+        assert (await socket.receive()).data == "hello"
+        end = await socket.receive()
+    assert (end.type, socket.close_code) == (WSMsgType.CLOSED, 1006)
+    assert "TokenUnavailableError: no token" in caplog.text
+
+
+async def test_while_the_app_is_restarted_a_visitor_is_told_to_come_back() -> None:
+    """What is closed here is open elsewhere, or in a moment: the log-in pages say so, too."""
+
+    async def closed(_: web.Request) -> web.Response:
+        raise ManagerClosedError("the manager is closed: make a new one")
+
+    app = web.Application(middlewares=[ours.zoom_unavailable])
+    app.add_routes([web.get("/", closed)])
+    async with TestClient(TestServer(app)) as client, client.get("/") as reply:
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "10")
 
 
 async def test_the_manager_is_found_in_sub_apps_and_closed_with_the_app(zoom: Zoom) -> None:

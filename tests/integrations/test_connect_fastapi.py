@@ -14,8 +14,10 @@ from tests.integrations.sites import ORIGIN, SITES, Browser, Refusing, account_a
 from zoom_async_auth import (
     AuthorizationRequiredError,
     ConfigurationError,
+    ManagerClosedError,
     MisuseError,
     TokenManager,
+    TokenUnavailableError,
     UserOAuth,
     ZoomAuthError,
 )
@@ -36,6 +38,28 @@ APP = UserOAuth(client_id="an-app", client_secret="not shown to anybody")
 async def zoom() -> AsyncIterator[Zoom]:
     async with Sandbox() as zoom:
         yield zoom
+
+
+async def _talked(api: FastAPI, path: str) -> list[dict[str, Any]]:
+    """Knock as a WebSocket; return what the app sends to the server that it runs on."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}},
+    }
+    await api(scope, receive, send)
+    return sent
 
 
 def _visitor(api: FastAPI) -> httpx.AsyncClient:
@@ -70,19 +94,56 @@ async def test_a_websocket_gets_the_token_too(zoom: Zoom) -> None:
         await socket.send_text(token)
         await socket.close()
 
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(dict(message))
-
-    scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": [], "subprotocols": []}
     async with api.router.lifespan_context(api):
-        await api(scope, receive, send)
+        sent = await _talked(api, "/ws")
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
     assert zoom.model.user_of(sent[1]["text"]) is not None
+
+
+async def test_a_websocket_that_is_open_is_closed_by_a_code_that_says_to_try_again() -> None:
+    """No response can follow; before it is accepted, it is the answer that everybody gets."""
+    api = FastAPI()
+    api.add_exception_handler(ZoomAuthError, zoom_unavailable)
+
+    @api.websocket("/open")
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        raise TokenUnavailableError("no token", retry_after=7)
+
+    @api.websocket("/knocking")
+    async def refuse(_: WebSocket) -> None:
+        raise TokenUnavailableError("no token", retry_after=7)
+
+    sent = await _talked(api, "/open")
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+    assert sent[-1]["code"] == 1013
+    refused, *_ = await _talked(api, "/knocking")
+    assert (refused["type"], refused["status"]) == ("websocket.http.response.start", 503)
+    assert (b"retry-after", b"7") in refused["headers"]
+
+
+@pytest.mark.parametrize("path", ["/bearer", "/elsewhere"])
+async def test_while_the_app_is_restarted_a_visitor_is_told_to_come_back(zoom: Zoom, path: str) -> None:
+    """What is closed here is open elsewhere, or in a moment: the log-in pages say so, too."""
+    manager = TokenManager(zoom.credentials, base_url=zoom.url)
+    api = FastAPI()
+    api.state.zoom = manager
+    if path == "/elsewhere":  # `bearer` answers by itself
+        api.add_exception_handler(ZoomAuthError, zoom_unavailable)
+
+    @api.get("/bearer")
+    async def by_type(token: Bearer) -> str:
+        return token
+
+    @api.get("/elsewhere")
+    async def closed() -> str:
+        raise ManagerClosedError("the manager is closed: make a new one")
+
+    async with manager:
+        pass
+    async with _visitor(api) as client:
+        reply = await client.get(path)
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "10")
 
 
 def _calling_zoom(zoom: Zoom) -> FastAPI:

@@ -23,6 +23,7 @@ from zoom_async_auth.integrations.accounts import OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Webhook
 from zoom_async_auth.oauth.webhook import MAX_WEBHOOK, Deauthorized, signature_of
 from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.stores.base import Begun, Reading
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.testing import ManualClock
 
@@ -165,6 +166,47 @@ async def test_while_the_store_is_down_zoom_has_to_say_it_again(site: Site, capl
         store.down = False
         assert (await notify(client, removal(APP), at=clock.time())).status_code == 204
     reading = await store.peek(f"{namespace_of(APP, 'https://zoom.us')}/alice")
+    assert reading.record is not None
+    assert reading.record.token is None
+
+
+class Hanging(MemoryStore):
+    """A store that gives no answer until it is mended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mended = asyncio.Event()
+
+    async def begin(
+        self, key: str, generation: int, holder: str, lease: float, *, supersede: bool = False
+    ) -> Begun | Reading:
+        await self.mended.wait()
+        return await super().begin(key, generation, holder, lease, supersede=supersede)
+
+    async def forget(self, key: str) -> None:
+        await self.mended.wait()
+        await super().forget(key)
+
+
+@pytest.mark.parametrize("kind", [OneAccount, StoredAccounts])
+async def test_zoom_is_answered_in_time_also_while_the_store_hangs(
+    site: Site, zoom: Zoom, monkeypatch: pytest.MonkeyPatch, kind: type[OneAccount | StoredAccounts]
+) -> None:
+    """It waits for three seconds, whatever the accounts of an app are; the forgetting goes on."""
+    monkeypatch.setattr("zoom_async_auth.integrations.connect._LONGEST_FORGETTING", 0.05)
+    store, clock = Hanging(), ManualClock()
+    accounts = kind(zoom.user_app, store=store, base_url=zoom.url)
+    opens = accounts.opened if isinstance(accounts, OneAccount) else None
+    connect = connect_for(accounts, zoom.user_app, base_url=zoom.url, webhook=webhook_for(), clock=clock)
+    async with site(connect, opens) as client:
+        try:
+            async with asyncio.timeout(2.5):
+                reply = await notify(client, removal(zoom.user_app), at=clock.time())
+        finally:
+            store.mended.set()
+        assert reply.status_code == 503
+        await connect.aclose()
+    reading = await store.peek(f"{namespace_of(zoom.user_app, zoom.url)}/default")
     assert reading.record is not None
     assert reading.record.token is None
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 import zoom_async_auth.integrations.opentelemetry
 from tests.integrations.exported import Exported, context_of
-from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, Still, failed
+from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, Still, StillPool, failed
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.events import Event, RenewalFailed, StoreBypassed, TokenAdopted, TokenRejected, TokenRenewed
 from zoom_async_auth.integrations.measures import SECONDS, STATES
@@ -51,8 +51,9 @@ def _documented() -> dict[str, set[str]]:
 def test_the_names_and_attributes_are_those_that_are_documented(
     exported: Exported, telemetry: OpenTelemetryObserver
 ) -> None:
-    manager = Still("fresh", 60.0)
+    manager, pool = Still("fresh", 60.0), StillPool()
     telemetry.watch(manager)
+    telemetry.watch(pool)
     for event in EVENTS:
         telemetry(event)
 
@@ -222,6 +223,25 @@ def test_states_are_counted_and_the_least_number_of_seconds_is_what_is_left(
     assert not exported.points("zoom_async_auth.token.seconds_left")
 
 
+def test_of_pools_with_one_name_the_sums_are_shown(exported: Exported, telemetry: OpenTelemetryObserver) -> None:
+    manager = Still("fresh", 300.0)
+    pools = [StillPool(identities=70, waiting=3, dead=1), StillPool(identities=30, dead=1, suspended=True)]
+    pools[1].held_back = DOWN
+    telemetry.watch(manager)
+    for pool in pools:
+        telemetry.watch(pool)
+
+    assert {name: value for name, value in exported.counted().items() if name.startswith("pool.")} == {
+        "pool.identities": 100,
+        "pool.waiting": 3,
+        "pool.rate": 20,
+        "pool.dead": 2,
+        "pool.suspended": 1,
+        "pool.held_back": 1,
+    }
+    assert _states(exported) == {"fresh": 1}
+
+
 def test_several_managers_share_the_instruments_under_names_of_their_own(
     exported: Exported, telemetry: OpenTelemetryObserver
 ) -> None:
@@ -234,6 +254,20 @@ def test_several_managers_share_the_instruments_under_names_of_their_own(
     assert "rejections" not in exported.counted()
     assert exported.counted(name="others")["rejections"] == 1
     assert (_states(exported), _states(exported, name="others")) == ({"fresh": 1}, {"dead": 1})
+
+
+def test_of_a_second_observer_with_the_same_provider_there_are_no_gauges(
+    exported: Exported, telemetry: OpenTelemetryObserver
+) -> None:
+    """As documented: the API does not say that there is a first one, so it cannot be refused."""
+    second = OpenTelemetryObserver(meter_provider=exported.meters, tracer_provider=exported.tracers, name="second")
+    first_manager, second_manager = Still("fresh", 300.0), Still("fresh", 300.0)
+    telemetry.watch(first_manager)
+    second.watch(second_manager)
+    second(TokenRejected(key="alice", generation=1))
+
+    assert exported.counted(name="second") == {"rejections": 1}
+    assert _states(exported) == {"fresh": 1}
 
 
 def test_without_an_sdk_it_does_nothing_and_hurts_nobody() -> None:

@@ -17,11 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import zoom_async_auth.integrations.prometheus
 from tests.integrations.exported import Samples, counts, scrape
-from tests.integrations.happened import EVENTS, REFUSED, STORE_DOWN, Still, failed
+from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, Still, StillPool, failed
+from zoom_async_auth import TokenPool, UserOAuth
 from zoom_async_auth.errors import ConfigurationError, StoreError, ZoomAuthError
 from zoom_async_auth.events import Event, StoreBypassed, TokenRejected
 from zoom_async_auth.integrations.measures import STATES
 from zoom_async_auth.integrations.prometheus import PrometheusObserver, dashboard
+from zoom_async_auth.stores.memory import MemoryStore
 
 
 @pytest.fixture
@@ -47,8 +49,9 @@ def _documented() -> dict[str, tuple[str, set[str]]]:
 def test_the_names_types_and_labels_are_those_that_are_documented(
     registry: CollectorRegistry, metrics: PrometheusObserver
 ) -> None:
-    manager = Still("fresh", 60.0)
+    manager, pool = Still("fresh", 60.0), StillPool()
     metrics.watch(manager)
+    metrics.watch(pool)
     for event in EVENTS:
         metrics(event)
 
@@ -191,6 +194,36 @@ def test_of_several_managers_with_one_name_states_are_counted_and_the_least_is_l
 
     assert _states(registry) == {"fresh": 2, "new": 1, "closed": 1}
     assert scrape(registry)["zoom_auth_token_seconds_left", (("name", "default"),)] == 200.0
+
+
+def test_of_pools_with_one_name_the_sums_are_shown(registry: CollectorRegistry, metrics: PrometheusObserver) -> None:
+    """And beside them how managers are; no key is in it."""
+    manager = Still("fresh", 300.0)
+    pools = [StillPool(identities=70, waiting=3, dead=1), StillPool(identities=30, dead=1, suspended=True)]
+    pools[1].held_back = DOWN
+    metrics.watch(manager)
+    for pool in pools:
+        metrics.watch(pool)
+
+    shown = {name: value for (name, _), value in scrape(registry).items() if name.startswith("zoom_auth_pool_")}
+    assert shown == {
+        "zoom_auth_pool_identities": 100,
+        "zoom_auth_pool_waiting": 3,
+        "zoom_auth_pool_rate": 20,
+        "zoom_auth_pool_dead": 2,
+        "zoom_auth_pool_suspended": 1,
+        "zoom_auth_pool_held_back": 1,
+    }
+    assert _states(registry) == {"fresh": 1}
+    assert "alice" not in generate_latest(registry).decode()
+
+
+async def test_a_token_pool_can_be_watched(registry: CollectorRegistry, metrics: PrometheusObserver) -> None:
+    """S46: a hundred thousand identities are a handful of numbers. Whoever has none sees nothing of pools."""
+    assert not any(name.startswith("zoom_auth_pool_") for name, _ in scrape(registry))
+    async with TokenPool(UserOAuth(client_id="app", client_secret="secret"), store=MemoryStore()) as pool:
+        metrics.watch(pool)
+        assert scrape(registry)["zoom_auth_pool_identities", (("name", "default"),)] == 0
 
 
 def test_a_manager_is_watched_as_long_as_the_program_keeps_it(

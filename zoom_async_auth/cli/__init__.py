@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from zoom_async_auth.cli.parser import build_parser
+from zoom_async_auth.cli.system import prepare_streams, words_of
 from zoom_async_auth.errors import AuthorizationRequiredError, ZoomAuthError
 
 MISCONFIGURED, UNAVAILABLE, UNAUTHORIZED, INTERRUPTED, BROKEN_PIPE = 3, 4, 5, 130, 141
@@ -28,6 +29,10 @@ MISCONFIGURED, UNAVAILABLE, UNAUTHORIZED, INTERRUPTED, BROKEN_PIPE = 3, 4, 5, 13
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    prepare_streams()
+    if sys.stdout is None:
+        sys.stderr.write("zoom-async-auth: the output is closed: there is nowhere to write to\n")
+        return MISCONFIGURED
     options = vars(build_parser().parse_args(arguments))
     try:
         command = import_module(f"{__name__}.{options.pop('command')}")
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except OSError as error:  # the port is taken, for one
         where = "" if error.filename is None else f": {error.filename}"
-        sys.stderr.write(f"zoom-async-auth: {error.strerror or type(error).__name__}{where}\n")
+        sys.stderr.write(f"zoom-async-auth: {words_of(error)}{where}\n")
         return MISCONFIGURED
     return code
 

@@ -1,5 +1,7 @@
 """What Zoom says to the credentials, and what to do about it."""
 
+from http import HTTPStatus
+
 from zoom_async_auth.cli.findings import Finding, fail, ok
 from zoom_async_auth.clock import SystemClock
 from zoom_async_auth.endpoint import AiohttpTransport, Endpoint
@@ -42,6 +44,8 @@ def _is_about_the_code(error: ZoomAuthError) -> bool:
 
 
 def _remedy(error: ZoomAuthError, credentials: Credentials) -> str:
+    if error.status is not None and error.status < HTTPStatus.MULTIPLE_CHOICES:
+        return "see who answers there in Zoom's place: a proxy, or a log-in page"
     if error.transient:
         return "try again later; status.zoom.us tells whether Zoom is in trouble"
     if "disabled" in (error.reason or "").lower():

@@ -18,7 +18,7 @@ from zoom_async_auth.cli.keychain import Keychain, NoKeyring, look_into_keyring
 from zoom_async_auth.cli.place import KEYS, URL, Address, address_of, keys_of
 from zoom_async_auth.cli.reach import reach
 from zoom_async_auth.cli.terminal import TROUBLE, progress, tell, tell_json
-from zoom_async_auth.cli.who import LOG_IN, Person, base_url_of, named_person
+from zoom_async_auth.cli.who import LOG_IN, Person, base_url_of, named_person, names_person
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.identity import credentials_from
 from zoom_async_auth.oauth.credentials import ClientCredentials, Credentials, ServerToServer
@@ -30,11 +30,23 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """What is looked at. Each of them may be why it cannot be looked at."""
+    """What is looked at. Each of them may be why it cannot be looked at.
+
+    Attributes:
+        whose: Whose token it is about.
+        base_url: Which Zoom it is.
+        address: Which store.
+        is_person: Whether it is about a person, whose log-in the store keeps.
+    """
 
     whose: Person | Credentials | ConfigurationError
     base_url: str | ConfigurationError
     address: Address | ConfigurationError
+    is_person: bool
+
+    def trouble(self, what: str, told: str, remedy: str) -> Finding:
+        """Return what is wrong with where log-ins are kept; an app by itself can do without."""
+        return (fail if self.is_person else warn)(what, told, remedy)
 
 
 def run(*, probe: bool, as_json: bool, **whose: Any) -> int:  # noqa: ANN401 -- of `named_person`
@@ -64,7 +76,7 @@ def _patient(*, store: str | None, **whose: Any) -> Patient:  # noqa: ANN401
         whom = named_person(store=store, **whose) or credentials_from(os.environ)
     except ConfigurationError as error:
         whom = error.copy()
-    return Patient(whose=whom, base_url=base_url, address=address)
+    return Patient(whose=whom, base_url=base_url, address=address, is_person=names_person(store=store, **whose))
 
 
 async def _examine(patient: Patient, *, quiet: bool) -> list[Finding]:
@@ -77,7 +89,8 @@ async def _examine(patient: Patient, *, quiet: bool) -> list[Finding]:
 
 
 async def _findings(patient: Patient, *, quiet: bool) -> AsyncIterator[Finding]:
-    if str(patient.whose) not in {str(patient.base_url), str(patient.address)}:  # or it would be told twice
+    told_below = {str(error) for error in (patient.base_url, patient.address) if isinstance(error, ConfigurationError)}
+    if not isinstance(patient.whose, ConfigurationError) or str(patient.whose) not in told_below:
         yield _credentials(patient.whose)
     reached = False
     if isinstance(patient.base_url, ConfigurationError):
@@ -94,10 +107,10 @@ async def _findings(patient: Patient, *, quiet: bool) -> AsyncIterator[Finding]:
             answer = await ask(app, patient.base_url)
         yield answer
     with progress("looking at the store", quiet=quiet):
-        kept = await _store(patient.address)
+        kept = await _store(patient)
     for fact in kept:
         yield fact
-    keyring = await _keyring(os.environ, quiet=quiet)
+    keyring = await _keyring(patient, os.environ, quiet=quiet)
     yield keyring
     if isinstance(patient.whose, Person) and not any(found.state == "fail" for found in (*kept, keyring)):
         yield await _login(patient.whose, quiet=quiet)
@@ -127,9 +140,10 @@ async def _reached(base_url: str) -> list[Finding]:
         return [fail("network", f"no way to {base_url} within {_PATIENCE:g} s", "check the network and its DNS")]
 
 
-async def _store(address: Address | ConfigurationError) -> list[Finding]:
+async def _store(patient: Patient) -> list[Finding]:
+    address = patient.address
     if isinstance(address, ConfigurationError):
-        return [warn("store", str(address), "log-ins cannot be kept")]
+        return [patient.trouble("store", str(address), "log-ins cannot be kept")]
     if address.obstacle is not None:
         return [fail("store", address.obstacle, f"let yourself write there, or name another store: {URL} or --store")]
     if address.missing:
@@ -167,12 +181,14 @@ async def _login(person: Person, *, quiet: bool) -> Finding:
     return ok("log-in", f"{person.key!r}, its token has {left:.0f} s left, {place.protection()}")
 
 
-async def _keyring(environ: Mapping[str, str], *, quiet: bool) -> Finding:
+async def _keyring(patient: Patient, environ: Mapping[str, str], *, quiet: bool) -> Finding:
     keys = keys_of(environ)
     if isinstance(keys, ConfigurationError):
         return fail("keyring", str(keys), "until then no log-in is kept or opened")
     if keys:
         return ok("keyring", f"not needed: {KEYS} is set")
+    if isinstance(patient.address, Address) and not patient.address.own:
+        return ok("keyring", f"not used: a store that is named is sealed with {KEYS}, or not at all")
     found = await look_into_keyring(quiet=quiet)
     match found:
         case Keychain():
@@ -180,4 +196,4 @@ async def _keyring(environ: Mapping[str, str], *, quiet: bool) -> Finding:
         case NoKeyring():
             return warn("keyring", found.why, f"log-ins are not sealed, unless {KEYS} is set")
         case ConfigurationError():
-            return fail("keyring", str(found), "log-ins cannot be opened without it")
+            return patient.trouble("keyring", str(found), "log-ins cannot be opened without it")

@@ -105,7 +105,8 @@ def _exec(commands: _Commands) -> None:
         "exec",
         help="run a command with ZOOM_ACCESS_TOKEN set",
         usage="zoom-async-auth exec [-h] [--as-user] [--key KEY] [--valid-for S] ... -- CMD [ARGUMENT ...]",
-        description=f"Run CMD with ZOOM_ACCESS_TOKEN set, in the place of this process. {_WHOSE}",
+        description="Run CMD in the place of this process, with ZOOM_ACCESS_TOKEN set, and ZOOM_API_URL if Zoom says "
+        f"where the API of the account is. {_WHOSE}",
     )
     _add_whose(run)
     run.add_argument(

@@ -98,8 +98,10 @@ def address_of(url: str | None) -> Address:
     """Return which store is meant.
 
     Raises:
-        ConfigurationError: None is named, and nobody knows where the data folder is.
+        ConfigurationError: None is named, and nobody knows where the data folder is; or one without a name.
     """
+    if url == "":  # of a variable that is not set; another store than the one that was meant would be taken
+        raise ConfigurationError("the URL of the store has nothing in it: name the store, or leave it out")
     url = url or os.environ.get(URL)
     if url:
         scheme, _, path = url.partition("://")

@@ -8,6 +8,7 @@ from typing import Self
 
 from aiohttp import web
 
+from zoom_async_auth.cli.system import words_of
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.oauth.authorize import (
     RANDOMNESS,
@@ -71,8 +72,8 @@ class Receiver:
             await web.TCPSite(self._runner, _HOST, self._port).start()
         except OSError as taken:
             failure = ConfigurationError(
-                f"port {self._port} of {_HOST} cannot be used ({taken.strerror or type(taken).__name__}): end what "
-                "listens there, or name another --port that the app is registered with"
+                f"port {self._port} of {_HOST} cannot be used ({words_of(taken)}): end what listens there, or name "
+                "another --port that the app is registered with"
             )
             await self._runner.cleanup()
         except BaseException:

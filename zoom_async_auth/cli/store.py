@@ -147,6 +147,7 @@ def told_of(key: str, reading: Reading) -> dict[str, Any]:
     return {
         "key": key,
         "state": _state(reading),
+        **({} if record is None or record.cause is None else {"cause": record.cause}),
         "generation": reading.generation,
         "seconds_left": 0.0 if record is None else round(max(0.0, record.expires_at - reading.now), 3),
         "refresh_token": record is not None and record.token is not None and record.token.refresh_token is not None,
@@ -170,7 +171,8 @@ def _state(reading: Reading) -> str:
 def _words(told: Mapping[str, Any]) -> Sequence[str]:
     if "why" in told:
         return [f"unreadable: {told['why']}"]
-    words = [f"{told['state']}, generation {told['generation']}"]
+    why = f" ({told['cause']})" if "cause" in told else ""
+    words = [f"{told['state']}{why}, generation {told['generation']}"]
     if told["state"] == "valid":
         words.append(f"{told['seconds_left']:.0f} s left")
     if told["refresh_token"]:

@@ -110,13 +110,18 @@ def person_of(*, key: str | None, client_id: str | None, store: str | None) -> P
     return Person(app=app, base_url=base_url_of(os.environ), key=key, address=address_of(store))
 
 
+def names_person(*, as_user: bool, key: str | None, client_id: str | None, store: str | None) -> bool:
+    """Tell whether a person is meant. An empty value says so, too: `--key "$WHOM"` must not mean the app itself."""
+    return as_user or any(option is not None for option in (key, client_id, store))
+
+
 def named_person(*, as_user: bool, key: str | None, client_id: str | None, store: str | None) -> Person | None:
     """Return the person that is meant; None if nothing says that one is, so that it is the app itself.
 
     Raises:
         ConfigurationError: As for `person_of`.
     """
-    if as_user or key or client_id or store:
+    if names_person(as_user=as_user, key=key, client_id=client_id, store=store):
         return person_of(key=key, client_id=client_id, store=store)
     return None
 
@@ -140,6 +145,8 @@ def base_url_of(environ: Mapping[str, str]) -> str:
 def _app_of(client_id: str | None, environ: Mapping[str, str]) -> UserOAuth | ConfigurationError:
     """The error is returned: the frame here holds the secret."""
     try:
+        if client_id == "":
+            return ConfigurationError("--client-id has nothing in it: name the app, or leave the option out")
         if not (known := client_id or environ.get("ZOOM_CLIENT_ID")):
             return ConfigurationError("set ZOOM_CLIENT_ID: see the app's credentials page at Zoom")
         return UserOAuth(client_id=known, client_secret=environ.get("ZOOM_CLIENT_SECRET") or None)

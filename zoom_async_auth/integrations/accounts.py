@@ -8,9 +8,7 @@ Anything with the three methods of `Accounts` will do.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
-
-import anyio
+from typing import Any, Protocol
 
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
 from zoom_async_auth.identity import DEFAULT_KEY, namespace_of, require_key
@@ -21,9 +19,6 @@ from zoom_async_auth.oauth.origin import ZOOM, require_base_url
 from zoom_async_auth.renewal.engine import OnUncommitted
 from zoom_async_auth.stores.base import Store
 from zoom_async_auth.stores.memory import MemoryStore
-
-PATIENCE: Final = 2.5
-"""Seconds that a store has to forget: Zoom waits three for the answer to a notification, and then sends it again."""
 
 
 class Accounts(Protocol):
@@ -192,7 +187,7 @@ class StoredAccounts:
 
         Raises:
             ConfigurationError: `key` cannot be one.
-            StoreError: The store failed, or gave no answer within `PATIENCE`.
+            StoreError: The store failed.
         """
         await self._kept.forget(key)
 
@@ -218,15 +213,11 @@ class _Kept:
             raise failure
 
     async def _forgotten(self, store_key: str) -> StoreError | None:
-        failure = StoreError(f"the store gave no answer within {PATIENCE:g} s: is it up?")
-        with anyio.move_on_after(PATIENCE):
-            try:
-                async with self._store:
-                    await self._store.forget(store_key)
-            except StoreError as known:
-                failure = known.copy()
-            except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
-                failure = StoreError(f"the store failed: {type(foreign).__name__}")
-            else:
-                return None
-        return failure
+        try:
+            async with self._store:
+                await self._store.forget(store_key)
+        except StoreError as known:
+            return known.copy()
+        except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
+            return StoreError(f"the store failed: {type(foreign).__name__}")
+        return None

@@ -36,7 +36,7 @@ from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, retry_after
+from zoom_async_auth.integrations.readiness import health_reply, may_pass, retry_after
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -80,12 +80,13 @@ def zoom_context(
 async def zoom_unavailable(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer 503 with `Retry-After` where a handler gets no token at the moment: `web.Application(middlewares=[...])`.
 
-    What waiting does not mend stays an error of the server.
+    What waiting does not mend stays an error of the server, and so does what comes when the answer has begun: a body is
+    cut off, a WebSocket is closed.
     """
     try:
         return await handler(request)
     except ZoomAuthError as error:
-        if not error.transient:
+        if not may_pass(error) or request.writer.output_size:  # a second answer would become part of the first
             raise
         headers = {"Retry-After": retry_after(error)}
     raise web.HTTPServiceUnavailable(text="Zoom is not available", headers=headers)
@@ -98,7 +99,8 @@ def connect_app(connect: Connect, *, identify: Identify) -> web.Application:
         connect: Answers them.
         identify: Returns the key of who is logged in at the app, or None. It is asked on the way back from Zoom, too:
             a session's cookie has to be SameSite=Lax, not Strict. If it returns the same for everybody, as
-            `lambda request: "default"`, whoever can reach these pages connects the one account of the app.
+            `lambda request: "default"`, whoever can reach these pages connects the one account of the app. It may
+            raise what sends the browser to the app's log-in, in the way of the framework.
     """
 
     async def close(_: web.Application) -> None:
@@ -113,7 +115,10 @@ def connect_app(connect: Connect, *, identify: Identify) -> web.Application:
 
 
 def health_route(path: str = "/health") -> web.RouteDef:
-    """Return the route of a readiness probe, which tells how the manager of `zoom_context` is."""
+    """Return the route of a readiness probe, which tells how the manager of `zoom_context` is.
+
+    It is not for the public: `last_error` may name hosts.
+    """
 
     async def health(request: web.Request) -> web.Response:
         manager = request.config_dict.get(ZOOM)

@@ -26,19 +26,14 @@ from typing import Final
 import anyio
 
 from zoom_async_auth.clock import Clock, SystemClock
-from zoom_async_auth.errors import (
-    AuthorizationRequiredError,
-    ConfigurationError,
-    ManagerClosedError,
-    ZoomAuthError,
-)
+from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError, StoreError, ZoomAuthError
 from zoom_async_auth.identity import require_key
 from zoom_async_auth.integrations import pages
 from zoom_async_auth.integrations.accounts import Accounts
 from zoom_async_auth.integrations.attempts import NONCE_BYTES, Attempt, Attempts
 from zoom_async_auth.integrations.errands import Errands
 from zoom_async_auth.integrations.pages import Reply, json_reply
-from zoom_async_auth.integrations.readiness import retry_after
+from zoom_async_auth.integrations.readiness import may_pass, retry_after
 from zoom_async_auth.oauth.authorize import read_callback
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.origin import ZOOM, require_base_url, safe_origin
@@ -54,6 +49,7 @@ from zoom_async_auth.oauth.webhook import (
 
 SHORTEST_SECRET: Final = 32  # characters or bytes
 _LONGEST_BODY: Final = 5.0  # seconds for a notification to arrive
+_LONGEST_FORGETTING: Final = 2.5  # seconds: Zoom waits three for the answer to a notification, then sends it again
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")  # a backslash counts as a slash in browsers
 
 _log = logging.getLogger("zoom_async_auth")
@@ -195,7 +191,7 @@ class Connect:
         failure = await self._finished(key, attempt, visit)
         if failure is None:
             reply = pages.redirection(self._after)
-        elif _may_pass(failure):
+        elif may_pass(failure):
             return pages.unavailable(retry_after(failure))  # the cookie stays: the same address may work in a moment
         else:
             reply = _failed(failure)
@@ -221,7 +217,7 @@ class Connect:
         failure = await self._errands.see_through(lambda: self._accounts.revoke(known))
         if failure is None:
             return pages.redirection(self._after)
-        return pages.still_connected(retry_after(failure)) if _may_pass(failure) else _failed(failure)
+        return pages.still_connected(retry_after(failure)) if may_pass(failure) else _failed(failure)
 
     async def hear(self, visit: Visit) -> Reply:
         """Take a notification of Zoom's. One that comes twice does nothing the second time."""
@@ -260,7 +256,11 @@ class Connect:
     async def _forget(self, key: str | None) -> Reply:
         if key is None:
             return json_reply(HTTPStatus.NO_CONTENT)
-        failure = await self._errands.see_through(lambda: self._accounts.forget(key))
+        failure: ZoomAuthError | None = StoreError(
+            f"who removed the app is not forgotten after {_LONGEST_FORGETTING:g} s: is the store up?"
+        )
+        with anyio.move_on_after(_LONGEST_FORGETTING):  # it goes on
+            failure = await self._errands.see_through(lambda: self._accounts.forget(key))
         if failure is None:
             return json_reply(HTTPStatus.NO_CONTENT)
         _report(failure)
@@ -289,10 +289,6 @@ def _problem(
     except ConfigurationError as known:
         return known.copy()
     return None
-
-
-def _may_pass(failure: ZoomAuthError) -> bool:
-    return failure.transient or isinstance(failure, ManagerClosedError)
 
 
 async def resolved(value: KeyOrNobody | Awaitable[KeyOrNobody]) -> KeyOrNobody:

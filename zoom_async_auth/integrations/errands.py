@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from traceback import walk_tb
 from typing import Final
 
+from zoom_async_auth.bugs import told_of
 from zoom_async_auth.errors import ManagerClosedError, TokenUnavailableError, ZoomAuthError
+from zoom_async_auth.integrations.readiness import may_pass
 
 _MOST_KNOWN: Final = 4096
 
@@ -80,7 +80,7 @@ async def _ended(work: Callable[[], Awaitable[object]]) -> Outcome:
     except ZoomAuthError as known:
         failure: ZoomAuthError = known.copy()
     except Exception as bug:  # noqa: BLE001 -- its text and frames may hold secrets: only class and lines are told
-        failure = TokenUnavailableError(f"failed on a bug: {type(bug).__name__} at {_way_to(bug)}", transient=False)
+        failure = TokenUnavailableError(f"failed on a bug: {told_of(bug)}", transient=False)
     else:
         return None
     return failure
@@ -90,9 +90,4 @@ def _may_be_repeated(task: asyncio.Task[Outcome]) -> bool:
     if task.cancelled():
         return True
     outcome = task.result()
-    return outcome is not None and (outcome.transient or isinstance(outcome, ManagerClosedError))
-
-
-def _way_to(bug: Exception) -> str:
-    """Return the lines that led there, the last one last."""
-    return " > ".join(f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in walk_tb(bug.__traceback__))
+    return outcome is not None and may_pass(outcome)

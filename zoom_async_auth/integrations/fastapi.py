@@ -25,20 +25,21 @@ One that acts for many has `StoredAccounts` instead, and opens a manager where i
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, retry_after
+from zoom_async_auth.integrations.readiness import health_reply, may_pass, retry_after
 from zoom_async_auth.manager import TokenManager
 
 with extra("fastapi"):
     from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
     from fastapi.requests import HTTPConnection
     from fastapi.responses import JSONResponse
+    from starlette.websockets import WebSocket, WebSocketClose, WebSocketState
 
 __all__ = [
     "Accounts",
@@ -57,6 +58,7 @@ __all__ = [
 
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _TOLD: Final = "Zoom is not available"
+_TRY_AGAIN_LATER: Final = 1013  # of the codes that IANA registers for WebSockets
 
 Identify = Callable[[Request], KeyOrNobody | Awaitable[KeyOrNobody]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -103,7 +105,7 @@ async def bearer(connection: HTTPConnection) -> str:
     try:
         return await zoom_of(connection).bearer()
     except ZoomAuthError as error:
-        if not error.transient:
+        if not may_pass(error):
             raise
         told = HTTPException(_UNAVAILABLE, _TOLD, headers=_when_again(error))
     raise told
@@ -113,15 +115,17 @@ Bearer = Annotated[str, Depends(bearer)]
 """The type of an argument that gets an access token."""
 
 
-async def zoom_unavailable(request: Request, error: Exception) -> Response:
+async def zoom_unavailable(connection: HTTPConnection, error: Exception) -> Response:
     """Answer 503 with `Retry-After` where a route gets no token: `app.add_exception_handler(ZoomAuthError, ...)`.
 
     `bearer` does so by itself; this is for what asks elsewhere: `manager.session()`, `BearerTransport`, a manager of
-    one's own. What waiting does not mend stays an error of the server.
+    one's own. A WebSocket that is open is closed with 1013, "try again later". What waiting does not mend stays an
+    error of the server.
     """
-    del request
-    if not isinstance(error, ZoomAuthError) or not error.transient:
+    if not isinstance(error, ZoomAuthError) or not may_pass(error):
         raise error
+    if isinstance(connection, WebSocket) and connection.application_state is WebSocketState.CONNECTED:
+        return cast("Response", WebSocketClose(_TRY_AGAIN_LATER))  # no response can follow; it is sent in the same way
     return JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
 
 
@@ -136,7 +140,8 @@ def connect_router(connect: Connect, *, identify: Identify) -> APIRouter:
         connect: Answers them.
         identify: Returns the key of who is logged in at the app, or None. It is asked on the way back from Zoom, too:
             a session's cookie has to be SameSite=Lax, not Strict. If it returns the same for everybody, as
-            `lambda request: "default"`, whoever can reach these pages connects the one account of the app.
+            `lambda request: "default"`, whoever can reach these pages connects the one account of the app. It may
+            raise what sends the browser to the app's log-in, in the way of the framework.
     """
 
     @asynccontextmanager
@@ -154,7 +159,10 @@ def connect_router(connect: Connect, *, identify: Identify) -> APIRouter:
 
 
 def health_router(path: str = "/health") -> APIRouter:
-    """Return the route of a readiness probe, which tells how the manager of `zoom_lifespan` is."""
+    """Return the route of a readiness probe, which tells how the manager of `zoom_lifespan` is.
+
+    It is not for the public: `last_error` may name hosts.
+    """
 
     async def health(request: Request) -> Response:
         return _response(health_reply(zoom_of(request).health()))

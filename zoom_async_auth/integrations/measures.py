@@ -12,9 +12,9 @@ The key of an identity is in none of it: there may be a hundred thousand, and ea
 
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from zoom_async_auth import events
 from zoom_async_auth.errors import (
@@ -27,6 +27,9 @@ from zoom_async_auth.errors import (
     ZoomAuthError,
 )
 from zoom_async_auth.renewal.health import Health, State
+
+if TYPE_CHECKING:
+    from zoom_async_auth.pool import PoolHealth
 
 Outcome = Literal["renewed", "adopted", "failed"]
 Count = Literal["rejections", "grants_died", "store_failures", "other_events"]
@@ -95,10 +98,65 @@ def class_of(error: ZoomAuthError) -> str:
     return next((kind.__name__ for kind in _ERRORS if isinstance(error, kind)), ZoomAuthError.__name__)
 
 
-class Watchable(Protocol):
-    """What can be watched: a `TokenManager`, or anything else with its health."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolGauge:
+    """What is shown of pools.
 
-    def health(self) -> Health:
+    Attributes:
+        name: How it is called.
+        unit: What is counted, as OpenTelemetry writes it.
+        told: A description.
+        read: Returns the number of one pool; those of several with one name add up.
+    """
+
+    name: str
+    unit: str
+    told: str
+    read: "Callable[[PoolHealth], float]"
+
+
+# Not `ready`: of a pool that is asked from another thread, as a scrape does, it is False.
+POOL_GAUGES = (
+    PoolGauge(
+        name="identities",
+        unit="{identity}",
+        told="How many identities are in memory.",
+        read=lambda pool: pool.identities,
+    ),
+    PoolGauge(
+        name="waiting",
+        unit="{renewal}",
+        told="How many renewals wait for their turn.",
+        read=lambda pool: pool.waiting,
+    ),
+    PoolGauge(
+        name="rate", unit="{renewal}/s", told="How many renewals a second may start now.", read=lambda pool: pool.rate
+    ),
+    PoolGauge(
+        name="dead",
+        unit="{grant}",
+        told="How many authorizations were found dead, and not renewed since.",
+        read=lambda pool: pool.dead,
+    ),
+    PoolGauge(
+        name="suspended",
+        unit="{pool}",
+        told="How many pools believe no refusal, because there were so many.",
+        read=lambda pool: pool.suspended,
+    ),
+    PoolGauge(
+        name="held_back",
+        unit="{pool}",
+        told="How many pools start no renewal, because Zoom refuses the app or wants a pause.",
+        read=lambda pool: pool.last_error is not None,
+    ),
+)
+
+
+class Watchable(Protocol):
+    """What can be watched: a `TokenManager`, a `TokenPool`, or anything else with the health of one."""
+
+    def health(self) -> "Health | PoolHealth":
         """Return how it is, at any time and from any thread."""
         ...
 
@@ -110,10 +168,12 @@ class Gauges:
     Attributes:
         states: How many are in each state; all states are there.
         seconds_left: For how many seconds the token that ends first may be handed out; None if nobody is open.
+        pools: The number for each of `POOL_GAUGES`, by its name; empty without a pool.
     """
 
     states: Mapping[State, int]
     seconds_left: float | None
+    pools: Mapping[str, float]
 
 
 class Watched:
@@ -131,6 +191,12 @@ class Watched:
     def read(self) -> Gauges:
         """Ask all of them."""
         healths = [watchable.health() for known in self._all if (watchable := known()) is not None]
-        counted = Counter(health.state for health in healths)
-        left = [health.seconds_left for health in healths if health.state not in {"new", "closed"}]
-        return Gauges(states={state: counted[state] for state in STATES}, seconds_left=min(left, default=None))
+        managers = [health for health in healths if isinstance(health, Health)]
+        pools = [health for health in healths if not isinstance(health, Health)]
+        counted = Counter(health.state for health in managers)
+        left = [health.seconds_left for health in managers if health.state not in {"new", "closed"}]
+        return Gauges(
+            states={state: counted[state] for state in STATES},
+            seconds_left=min(left, default=None),
+            pools={gauge.name: sum(map(gauge.read, pools)) for gauge in POOL_GAUGES} if pools else {},
+        )

@@ -13,11 +13,18 @@ zoom_async_auth.store.failures          counter           event                 
 zoom_async_auth.other_events            counter           event                 all other events, by their class
 zoom_async_auth.state                   gauge             state                 how many managers are in this state
 zoom_async_auth.token.seconds_left      gauge, s                                for how long it may be handed out
+zoom_async_auth.pool.identities         gauge                                   how many pools have in memory
+zoom_async_auth.pool.waiting            gauge                                   renewals that wait for their turn there
+zoom_async_auth.pool.rate               gauge                                   how many of them a second may start now
+zoom_async_auth.pool.dead               gauge                                   authorizations found dead, not renewed
+zoom_async_auth.pool.suspended          gauge                                   pools that saw too many refusals
+zoom_async_auth.pool.held_back          gauge                                   pools whose app Zoom holds back
 
 All have the attribute `zoom_async_auth.name`, which the program chooses: one word for each kind of managers, not for
 each identity. `outcome`, `event` and `state` begin with `zoom_async_auth.` too; their values, and that of `error.type`,
 are words and classes of this package. The gauges are read from `health()` at the time of the export; of several
-managers with one name the number of seconds is the least.
+managers with one name the number of seconds is the least. A `TokenPool` is watched in the same way, and has gauges of
+its own, in which those of several pools add up.
 
 Each renewal is a span, `zoom_async_auth.renewal`, from its first look into the store to its end; an attempt that fails
 is one of its own. It is made when it is over, and is the root of a trace: it serves all callers, so it belongs to none.
@@ -34,6 +41,7 @@ What `bearer()` does is neither counted nor traced: it would cost more than `bea
 
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import partial
 from hashlib import sha256
 from typing import Self
 
@@ -41,6 +49,7 @@ from zoom_async_auth.clock import Clock, SystemClock
 from zoom_async_auth.events import Event, RenewalFailed, TokenAdopted, TokenRenewed
 from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.measures import (
+    POOL_GAUGES,
     SECONDS,
     Gauges,
     Renewal,
@@ -69,7 +78,8 @@ _Attributes = dict[str, str | int | float | bool]
 class OpenTelemetryObserver:
     """Counts what a manager reports, makes a span of each renewal, and shows how the manager is.
 
-    One for each pair of providers; `named` makes more of it.
+    One for each pair of providers; `named` makes more of it. Of a second one the SDK exports no gauges: it has those of
+    the first, and says so only in its log.
 
     Args:
         meter_provider: Where metrics go; None: the global one, also if it is set later.
@@ -112,7 +122,7 @@ class OpenTelemetryObserver:
                 pass
 
     def watch(self, manager: Watchable) -> None:
-        """Show the state of a manager, for as long as the program keeps it."""
+        """Show how a manager is, or a pool, for as long as the program keeps it."""
         self._watched.add(manager)
 
     def named(self, name: str) -> Self:
@@ -183,6 +193,13 @@ class _Meters:
             unit="s",
             description="For how long the token may be handed out.",
         )
+        for gauge in POOL_GAUGES:
+            meter.create_observable_gauge(
+                f"zoom_async_auth.pool.{gauge.name}",
+                [self._reading(partial(_of_pools, gauge.name))],
+                unit=gauge.unit,
+                description=gauge.told,
+            )
         self._watched: dict[str, Watched] = {}
 
     def open(self, name: str) -> Watched:
@@ -206,6 +223,10 @@ def _states(named: _Attributes, gauges: Gauges) -> Iterable[Observation]:
 
 def _seconds_left(named: _Attributes, gauges: Gauges) -> Iterable[Observation]:
     return [] if gauges.seconds_left is None else [Observation(gauges.seconds_left, named)]
+
+
+def _of_pools(what: str, named: _Attributes, gauges: Gauges) -> Iterable[Observation]:
+    return [Observation(gauges.pools[what], named)] if what in gauges.pools else []
 
 
 def _told(event: Event) -> _Attributes:

@@ -13,12 +13,19 @@ zoom_auth_store_failures_total          counter     event            failures of
 zoom_auth_other_events_total            counter     event            all other events, by their class
 zoom_auth_state                         gauge       state            how many managers are in this state
 zoom_auth_token_seconds_left            gauge                        for how long the token may be handed out
+zoom_auth_pool_identities               gauge                        how many identities pools have in memory
+zoom_auth_pool_waiting                  gauge                        how many renewals wait for their turn there
+zoom_auth_pool_rate                     gauge                        how many of them a second may start now
+zoom_auth_pool_dead                     gauge                        authorizations found dead, not renewed since
+zoom_auth_pool_suspended                gauge                        pools that saw too many refusals to believe one
+zoom_auth_pool_held_back                gauge                        pools whose app Zoom refuses, or wants to pause
 
 All have the label `name`, which the program chooses: one word for each kind of managers, not for each identity. `error`
 is a class of `zoom_async_auth.errors`, `event` one of `zoom_async_auth.events`, `state` one word of `Health.state`. The
 gauges are read from `health()` at the time of the scrape; of several managers with one name the number of seconds is
-the least. An attempt that fails is a renewal of its own. What `bearer()` does is not counted: it would cost more than
-`bearer()`.
+the least. A `TokenPool` is watched in the same way, `metrics.watch(pool)`, and has gauges of its own, in which those of
+several pools add up. An attempt that fails is a renewal of its own. What `bearer()` does is not counted: it would cost
+more than `bearer()`.
 
 The dashboard for Grafana:
 
@@ -37,6 +44,7 @@ from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.events import Event
 from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.measures import (
+    POOL_GAUGES,
     SECONDS,
     Watchable,
     Watched,
@@ -88,7 +96,7 @@ class PrometheusObserver:
                 pass
 
     def watch(self, manager: Watchable) -> None:
-        """Show the state of a manager, for as long as the program keeps it."""
+        """Show how a manager is, or a pool, for as long as the program keeps it."""
         self._watched.add(manager)
 
     def named(self, name: str) -> Self:
@@ -157,14 +165,16 @@ class _Meters:
         """Read all metrics; in the thread of whoever scrapes."""
         for metric in self._counted():
             yield from metric.collect()
-        states, seconds = self._gauges()
+        states, seconds, *of_pools = self._gauges()
         for name, watched in tuple(self._watched.items()):
             gauges = watched.read()
             for state, count in gauges.states.items():
                 states.add_metric((name, state), count)
             if gauges.seconds_left is not None:
                 seconds.add_metric((name,), gauges.seconds_left)
-        yield from (states, seconds)
+            for family, value in zip(of_pools, gauges.pools.values(), strict=False):  # none without a pool
+                family.add_metric((name,), value)
+        yield from (states, seconds, *of_pools)
 
     def _counted(self) -> tuple[Counter | Histogram, ...]:
         return (
@@ -176,10 +186,11 @@ class _Meters:
             self.other_events,
         )
 
-    def _gauges(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    def _gauges(self) -> tuple[GaugeMetricFamily, ...]:
         return (
             GaugeMetricFamily("zoom_auth_state", "How many managers are in this state.", labels=("name", "state")),
             GaugeMetricFamily(
                 "zoom_auth_token_seconds_left", "For how long the token may be handed out.", labels=("name",)
             ),
+            *(GaugeMetricFamily(f"zoom_auth_pool_{gauge.name}", gauge.told, labels=("name",)) for gauge in POOL_GAUGES),
         )

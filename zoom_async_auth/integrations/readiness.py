@@ -4,7 +4,7 @@ import math
 from http import HTTPStatus
 from typing import Final
 
-from zoom_async_auth.errors import ZoomAuthError
+from zoom_async_auth.errors import ManagerClosedError, ZoomAuthError
 from zoom_async_auth.integrations.pages import Reply, json_reply
 from zoom_async_auth.renewal.health import Health
 
@@ -27,6 +27,11 @@ def health_reply(health: Health) -> Reply:
     }
     fit = health.ready or health.state in {"unauthorized", "dead"}
     return json_reply(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
+
+
+def may_pass(error: ZoomAuthError) -> bool:
+    """Tell whether a visitor should come back: what is closed here is open elsewhere, or in a moment."""
+    return error.transient or isinstance(error, ManagerClosedError)
 
 
 def retry_after(error: ZoomAuthError) -> str:

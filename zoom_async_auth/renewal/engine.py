@@ -223,10 +223,11 @@ class Engine:
         self.require_open()
         if not 0 <= valid_for < math.inf:
             raise ConfigurationError("valid_for must be a finite number of seconds, 0 or more")
+        asked_at = self.now()
         with _in_use(slot):
             held = slot.served() or await slot.obtain()
             for _ in range(2):  # the first may bring what another process has, which is not new either
-                if held.expires_at - self.now() < valid_for <= self.client.lifetime:
+                if held.arrived_at < asked_at and held.expires_at - self.now() < valid_for <= self.client.lifetime:
                     held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
             raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
