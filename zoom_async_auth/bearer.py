@@ -6,6 +6,7 @@ a redirect or a server's answer says. The rules are pure, and those of every ada
 
 import asyncio
 import json
+import logging
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -18,6 +19,8 @@ from aiohttp.hdrs import AUTHORIZATION, HOST
 from yarl import URL
 
 from zoom_async_auth.errors import ConfigurationError
+
+_log = logging.getLogger("zoom_async_auth")
 
 ZOOM_HOSTS = ("zoom.us", "zoomgov.com")
 TOKEN_REJECTED = 124
@@ -82,6 +85,12 @@ def may_carry_bearer(url: URL, allowed: Collection[str] = ()) -> bool:
     return at_zoom and url.scheme in {"https", "wss"} and url.port == _HTTPS_PORT
 
 
+def warn_of_refusal(status: int, url: URL, allowed: Collection[str]) -> None:
+    """Log why a request was refused that went without a token because its host may have none: a 401 does not say so."""
+    if status == UNAUTHORIZED and not may_carry_bearer(url, allowed):
+        _log.warning("%s got no token, and answered 401: it is none of Zoom's hosts, nor `allowed`", origin_of(url))
+
+
 def token_was_rejected(status: int, body: bytes) -> bool:
     """Tell whether Zoom's API refused the token itself, and not what it was used for.
 
@@ -136,7 +145,10 @@ class BearerMiddleware:
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request with the token, twice at most."""
         if self._goes_without(request):
-            return await handler(request)
+            response = await handler(request)
+            if AUTHORIZATION not in request.headers:
+                warn_of_refusal(response.status, request.url, self._allowed)
+            return response
         try:
             return await self._send(request, handler)
         finally:  # what was sent is shown by the answer, and by the exceptions of aiohttp

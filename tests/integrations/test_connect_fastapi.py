@@ -1,6 +1,6 @@
 """What is FastAPI's own: the dependency, the lifespan, and how a failure reaches the visitor."""
 
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from zoom_async_auth import (
     UserOAuth,
     ZoomAuthError,
 )
+from zoom_async_auth.integrations.aiohttp import zoom_context
 from zoom_async_auth.integrations.fastapi import (
     Bearer,
     bearer,
@@ -271,3 +272,10 @@ async def test_cookies_that_come_in_a_header_each_are_all_read(zoom: Zoom) -> No
         headers += browser._headers().items()
         reply = await client.get(f"/zoom/callback?{urlencode(allowed(zoom, address))}", headers=headers)
     assert reply.status_code == 303
+
+
+@pytest.mark.parametrize("opened_with", [zoom_lifespan, zoom_context], ids=["fastapi", "aiohttp"])
+def test_a_manager_in_the_place_of_what_makes_one_is_refused(opened_with: Callable[[Any], object]) -> None:
+    """An app that starts again could not open it again."""
+    with pytest.raises(MisuseError, match=r"what makes a TokenManager, not one: TokenManager\.from_env without \(\)"):
+        opened_with(TokenManager(APP))

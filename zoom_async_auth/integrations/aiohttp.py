@@ -36,7 +36,7 @@ from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, may_pass, retry_after
+from zoom_async_auth.integrations.readiness import health_reply, may_pass, require_maker, retry_after
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -66,7 +66,11 @@ def zoom_context(
 
     Args:
         opens: Makes what is entered: `TokenManager.from_env`, `account.opened`, `lambda: TokenManager(...)`.
+
+    Raises:
+        MisuseError: A manager itself: one cannot be opened twice.
     """
+    require_maker(opens)
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with opens() as manager:

@@ -32,7 +32,7 @@ from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, may_pass, retry_after
+from zoom_async_auth.integrations.readiness import health_reply, may_pass, require_maker, retry_after
 from zoom_async_auth.manager import TokenManager
 
 with extra("fastapi"):
@@ -72,7 +72,11 @@ def zoom_lifespan(opens: Callable[[], AbstractAsyncContextManager[TokenManager]]
     Args:
         opens: Makes what is entered, anew each time that the app starts: `TokenManager.from_env`,
             `account.opened`, `lambda: TokenManager(...)`.
+
+    Raises:
+        MisuseError: A manager itself: one cannot be opened twice.
     """
+    require_maker(opens)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

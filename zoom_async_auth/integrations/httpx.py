@@ -11,6 +11,7 @@ aiohttp does:
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NoReturn, Self
@@ -68,7 +69,8 @@ class BearerAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> _Flow:
         """Send the request with the token, and again as far as an answer asks for it."""
         if _AUTHORIZATION in request.headers or not _may_carry(request.url, self._allowed):
-            yield request
+            response = yield request
+            _warn_of_refusal(request, response, self._allowed)
             return
         call = _Call(self._source, self._allowed)
         while True:
@@ -127,7 +129,9 @@ class BearerTransport(httpx.AsyncBaseTransport):
             or not _may_carry(request.url, self._allowed)
         ):
             request.extensions[_WITHOUT] = True  # httpx hands it on from hop to hop
-            return await self._transport.handle_async_request(request)
+            response = await self._transport.handle_async_request(request)
+            _warn_of_refusal(request, response, self._allowed)
+            return response
         call = _Call(self._source, self._allowed)
         while True:
             sent = _with(request, f"Bearer {await self._source.bearer()}")
@@ -187,6 +191,12 @@ def _may_carry(url: httpx.URL, allowed: frozenset[str]) -> bool:
         return may_carry_bearer(_place(url), allowed)
     except ValueError:  # no such host is Zoom's
         return False
+
+
+def _warn_of_refusal(request: httpx.Request, response: httpx.Response, allowed: frozenset[str]) -> None:
+    if _AUTHORIZATION not in request.headers:
+        with suppress(ValueError):  # no URL, for who compares them
+            bearer.warn_of_refusal(response.status_code, _place(request.url), allowed)
 
 
 def _with(request: httpx.Request, authorization: str) -> httpx.Request:

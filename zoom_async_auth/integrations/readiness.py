@@ -4,11 +4,17 @@ import math
 from http import HTTPStatus
 from typing import Final
 
-from zoom_async_auth.errors import ManagerClosedError, ZoomAuthError
+from zoom_async_auth.errors import ManagerClosedError, MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.pages import Reply, json_reply
 from zoom_async_auth.renewal.health import Health
 
 _RETRY_AFTER: Final = 10.0  # seconds, where nothing is known
+
+
+def require_maker(opens: object) -> None:
+    """Raise `MisuseError` unless `opens` can be called: an app that starts again needs another manager."""
+    if not callable(opens):
+        raise MisuseError(f"give it what makes a {type(opens).__name__}, not one: TokenManager.from_env without ()")
 
 
 def health_reply(health: Health) -> Reply:
