@@ -25,7 +25,7 @@ One that acts for many has `StoredAccounts` instead, and opens a manager where i
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, overload
 
 from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.extras import extra
@@ -39,7 +39,7 @@ with extra("fastapi"):
     from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
     from fastapi.requests import HTTPConnection
     from fastapi.responses import JSONResponse
-    from starlette.websockets import WebSocket, WebSocketClose, WebSocketState
+    from starlette.websockets import WebSocket, WebSocketState
 
 __all__ = [
     "Accounts",
@@ -58,6 +58,7 @@ __all__ = [
 
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _TOLD: Final = "Zoom is not available"
+_CAN_DENY: Final = "websocket.http.response"  # a server's ability, by the specification of ASGI
 _TRY_AGAIN_LATER: Final = 1013  # of the codes that IANA registers for WebSockets
 
 Identify = Callable[[Request], KeyOrNobody | Awaitable[KeyOrNobody]]
@@ -119,7 +120,15 @@ Bearer = Annotated[str, Depends(bearer)]
 """The type of an argument that gets an access token."""
 
 
-async def zoom_unavailable(connection: HTTPConnection, error: Exception) -> Response:
+@overload
+async def zoom_unavailable(connection: Request, error: Exception) -> Response: ...
+
+
+@overload
+async def zoom_unavailable(connection: WebSocket, error: Exception) -> None: ...
+
+
+async def zoom_unavailable(connection: Request | WebSocket, error: Exception) -> Response | None:
     """Answer 503 with `Retry-After` where a route gets no token: `app.add_exception_handler(ZoomAuthError, ...)`.
 
     `bearer` does so by itself; this is for what asks elsewhere: `manager.session()`, `BearerTransport`, a manager of
@@ -128,9 +137,17 @@ async def zoom_unavailable(connection: HTTPConnection, error: Exception) -> Resp
     """
     if not isinstance(error, ZoomAuthError) or not may_pass(error):
         raise error
-    if isinstance(connection, WebSocket) and connection.application_state is WebSocketState.CONNECTED:
-        return cast("Response", WebSocketClose(_TRY_AGAIN_LATER))  # no response can follow; it is sent in the same way
-    return JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
+    response = JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
+    if not isinstance(connection, WebSocket):
+        return response
+    # Here, because earlier versions of Starlette send nothing to a WebSocket for what its handler returns.
+    if connection.application_state is not WebSocketState.CONNECTED and _CAN_DENY in (
+        connection.scope.get("extensions") or ()
+    ):
+        await connection.send_denial_response(response)
+    else:
+        await connection.close(_TRY_AGAIN_LATER)
+    return None
 
 
 def _when_again(error: ZoomAuthError) -> dict[str, str]:

@@ -227,7 +227,8 @@ class Engine:
         with _in_use(slot):
             held = slot.served() or await slot.obtain()
             for _ in range(2):  # the first may bring what another process has, which is not new either
-                if held.arrived_at < asked_at and held.expires_at - self.now() < valid_for <= self.client.lifetime:
+                is_new = held.arrived_at >= asked_at and held.token.expires_in >= valid_for
+                if not is_new and held.expires_at - self.now() < valid_for <= self.client.lifetime:
                     held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
             raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
