@@ -140,13 +140,13 @@ async def zoom_unavailable(connection: Request | WebSocket, error: Exception) ->
     response = JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
     if not isinstance(connection, WebSocket):
         return response
-    # Here, because earlier versions of Starlette send nothing to a WebSocket for what its handler returns.
-    if connection.application_state is not WebSocketState.CONNECTED and _CAN_DENY in (
-        connection.scope.get("extensions") or ()
-    ):
-        await connection.send_denial_response(response)
-    else:
+    is_open = connection.application_state is WebSocketState.CONNECTED
+    can_deny = _CAN_DENY in (connection.scope.get("extensions") or ())
+    # Earlier versions of Starlette send nothing to a WebSocket for what its handler returns.
+    if is_open or not can_deny:
         await connection.close(_TRY_AGAIN_LATER)
+    else:
+        await connection.send_denial_response(response)
     return None
 
 
