@@ -85,11 +85,10 @@ async def test_a_turn_is_given_back_by_who_is_cancelled_in_the_moment_of_getting
     for _ in range(60):
         await asyncio.sleep(1.0)  # the rate holds nobody up
         waiting = asyncio.create_task(turn())
-        while gate._on_turn == 0:  # noqa: ASYNC110 -- no event tells of the round in which it is handed out
+        while gate._on_turn == 0 and not waiting.done():  # noqa: ASYNC110 -- no event tells; eager tasks are through
             await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait({waiting})
-        assert waiting.cancelled()
         assert gate._on_turn == 0
     async with asyncio.timeout(1.0):
         await turn()

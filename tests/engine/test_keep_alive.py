@@ -213,8 +213,9 @@ async def test_who_is_passed_over_can_be_renewed_by_other_processes(world: World
     gone = await _with_a_backlog(world, store, dead=3, alive=1000)
     async with pool_of(world, store, clock=LoopClock.running(), rate=10.0) as pool:
         claims = claims_of(store)
-        while len(claims) < 5:  # noqa: ASYNC110 -- the store counts, in silence
-            await asyncio.sleep(1.0)
+        async with asyncio.timeout(HOUR):
+            while len(claims) < 5:  # noqa: ASYNC110 -- the store counts, in silence
+                await asyncio.sleep(1.0)
         assert {f"{pool._engine.prefix}{user}" for user in gone} <= set(claims[-1])
         assert await _leases(store, pool, gone) == [0.0] * 3
 
@@ -225,8 +226,9 @@ async def test_those_whose_turn_did_not_come_can_be_renewed_by_other_processes(
     """So many were refused that the sweep stops for a minute: nobody waits for the rest of its batch."""
     gone = await _with_a_backlog(world, store, dead=50, alive=0)
     async with pool_of(world, store, clock=LoopClock.running(), rate=10.0) as pool:
-        while refreshes(world) < FEW:  # noqa: ASYNC110 -- Zoom counts, in silence
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(HOUR):
+            while refreshes(world) < FEW:  # noqa: ASYNC110 -- Zoom counts, in silence
+                await asyncio.sleep(0.1)
         await asyncio.sleep(1.0)
         assert refreshes(world) == FEW
         assert await _leases(store, pool, gone) == [0.0] * 50
