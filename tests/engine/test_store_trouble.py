@@ -328,8 +328,9 @@ async def test_who_begins_to_wait_while_the_store_is_looked_at_is_not_put_off(wo
             await manager.bearer()
         store.slow["peek"] = 1.0
         began = loop.time()
-        while manager._slot.flight is None or loop.time() - began < 20.0:  # noqa: ASYNC110 -- nobody tells of it
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(60.0):
+            while manager._slot.flight is None or loop.time() - began < 20.0:  # noqa: ASYNC110 -- nobody tells of it
+                await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
         assert world.is_good(await manager.bearer())
 
