@@ -8,7 +8,9 @@ Anything with the three methods of `Accounts` will do.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+import anyio
 
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
 from zoom_async_auth.identity import DEFAULT_KEY, namespace_of, require_key
@@ -17,8 +19,11 @@ from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.oauth.origin import ZOOM, require_base_url
 from zoom_async_auth.renewal.engine import OnUncommitted
+from zoom_async_auth.renewal.policy import RenewalPolicy
 from zoom_async_auth.stores.base import Store
 from zoom_async_auth.stores.memory import MemoryStore
+
+_PATIENCE: Final = RenewalPolicy().commit_timeout
 
 
 class Accounts(Protocol):
@@ -187,7 +192,7 @@ class StoredAccounts:
 
         Raises:
             ConfigurationError: `key` cannot be one.
-            StoreError: The store failed.
+            StoreError: The store failed, or gave no answer in time.
         """
         await self._kept.forget(key)
 
@@ -213,11 +218,15 @@ class _Kept:
             raise failure
 
     async def _forgotten(self, store_key: str) -> StoreError | None:
-        try:
-            async with self._store:
-                await self._store.forget(store_key)
-        except StoreError as known:
-            return known.copy()
-        except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
-            return StoreError(f"the store failed: {type(foreign).__name__}")
-        return None
+        failure = StoreError(f"the store gave no answer within {_PATIENCE:g} s: is it up?")
+        with anyio.move_on_after(_PATIENCE):  # the end of the app waits for it
+            try:
+                async with self._store:
+                    await self._store.forget(store_key)
+            except StoreError as known:
+                failure = known.copy()
+            except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
+                failure = StoreError(f"the store failed: {type(foreign).__name__}")
+            else:
+                return None
+        return failure

@@ -90,7 +90,8 @@ async def zoom_unavailable(request: web.Request, handler: Handler) -> web.Stream
     try:
         return await handler(request)
     except ZoomAuthError as error:
-        if not may_pass(error) or request.writer.output_size:  # a second answer would become part of the first
+        begun: object = request.writer.output_size  # of a request that is made up for a test, it is no number
+        if not may_pass(error) or (isinstance(begun, int) and begun > 0):  # a second answer would be part of the first
             raise
         headers = {"Retry-After": retry_after(error)}
     raise web.HTTPServiceUnavailable(text="Zoom is not available", headers=headers)

@@ -140,6 +140,8 @@ async def zoom_unavailable(connection: Request | WebSocket, error: Exception) ->
     response = JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
     if not isinstance(connection, WebSocket):
         return response
+    if connection.application_state is WebSocketState.DISCONNECTED:  # by the app itself
+        return None
     is_open = connection.application_state is WebSocketState.CONNECTED
     can_deny = _CAN_DENY in (connection.scope.get("extensions") or ())
     # Earlier versions of Starlette send nothing to a WebSocket for what its handler returns.

@@ -108,7 +108,8 @@ class Home:
         except Exception as foreign:  # noqa: BLE001 -- its text and its frames may show what is stored
             failure, demoted = _told(foreign), isinstance(foreign, ReadOnlyError)
         if demoted:  # by a failover: connections that it leaves open would lead there for ever
-            await self._pool.disconnect(inuse_connections=False)
+            with suppress(Exception):
+                await self._pool.disconnect(inuse_connections=False)
         return failure
 
 
