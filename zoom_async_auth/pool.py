@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self, overload
 
 import aiohttp
+import anyio
 
 from zoom_async_auth import events
 from zoom_async_auth.clock import Clock
@@ -355,7 +356,7 @@ class TokenPool:
             plan=engine.scheduler.plan,
             spawn=engine.crew.spawn,
             renew=self._keep_alive,
-            is_renewed=engine.is_renewed,
+            give_back=self._give_back,
             sleepers=engine.client.sleepers,
             paused=lambda: engine.client.pause.until(forced=False) - engine.now(),
             report=lambda error, took, pause: engine.announce(
@@ -373,9 +374,21 @@ class TokenPool:
         finally:
             asked.difference_update(keys)
         for slot in slots:
-            if slot.used_at == -math.inf and slot.is_at_rest:
-                self._let_go(slot)
+            self._let_sleep(slot)
         return [slot.key for slot in slots if slot.served() is None]
+
+    async def _give_back(self, keys: list[str]) -> None:
+        """Let other processes renew who is not renewed here. What is not given back in time runs out by itself."""
+        with anyio.move_on_after(self._engine.policy.lease):
+            for key in keys:
+                slot = self._engine.slot(key)
+                await slot.give_back()
+                self._let_sleep(slot)
+
+    def _let_sleep(self, slot: Slot) -> None:
+        """Let an identity go that was not in memory for anybody."""
+        if slot.used_at == -math.inf and slot.is_at_rest:
+            self._let_go(slot)
 
     def _make_room(self) -> None:
         """Forget a twentieth of those in memory; look at all again only after as many came, not for each of them."""

@@ -282,6 +282,36 @@ async def test_a_claim_is_not_given_back_once_somebody_is_renewed_with_it(
         assert world.is_good(await asking)
 
 
+async def test_who_begins_while_a_claim_is_given_back_has_a_lease_of_its_own(
+    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interleaving: the release is on its way when a caller of this process comes. It must not take the caller's."""
+    release = store.release
+
+    async def slow(*arguments: Any, **options: Any) -> None:
+        await asyncio.sleep(0.5)
+        await release(*arguments, **options)
+
+    await _with_a_backlog(world, store, dead=0, alive=1)
+    world.luck = 0.9  # the first sweep begins late
+    async with (
+        pool_of(world, store, clock=LoopClock.running()) as pool,
+        pool_of(world, store, clock=LoopClock.running(), keep_alive=None) as other,
+    ):
+        assert pool._sweep is not None
+        monkeypatch.setattr(store, "release", slow)
+        pool._sweep._passed_over["user-0"] = math.inf
+        sweeping = asyncio.create_task(pool._sweep._take_batch())
+        await asyncio.sleep(0.2)
+        world.wire.held_before = asyncio.Event()
+        asking = asyncio.create_task(pool.bearer("user-0"))
+        await sweeping
+        await asyncio.sleep(0.2)
+        assert await _leases(store, other, ["user-0"]) != [0.0]
+        world.wire.held_before.set()
+        assert world.is_good(await asking)
+
+
 async def test_a_refusal_of_long_ago_is_forgotten(world: World) -> None:
     """Most of those who were refused once are gone, by another process's hand, or came back: nobody tells."""
     sleepers = Sleepers(world.clock.monotonic)

@@ -309,10 +309,6 @@ class Engine:
         """Return how an identity is."""
         return health_of(slot, started=self.started, durable=self.store.durable, now=self.now())
 
-    def is_renewed(self, key: str) -> bool:
-        """Tell whether this process is spending, or storing, a token of `key`."""
-        return key in self._means.writers.values()
-
     # What the above is made of.
 
     def problem(self) -> MisuseError | ManagerClosedError | None:

@@ -158,6 +158,12 @@ class Exchange:
         async with self._writing():
             return await self._keeper.settle()
 
+    async def give_back(self) -> None:
+        """Give back a lease that was claimed for a renewal which does not come; one that is under way keeps it."""
+        if not self._lock.locked():
+            async with self._writing():
+                await self._ledger.release(doubt=True)
+
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
         """Start a new chain of tokens from a grant, or from tokens that another program got.
 
@@ -245,11 +251,11 @@ class Exchange:
     async def _writing(self) -> AsyncIterator[None]:
         async with self._lock:
             task = asyncio.current_task()
-            self._means.writers[task] = self.key
+            self._means.writers.add(task)
             try:
                 yield
             finally:
-                del self._means.writers[task]
+                self._means.writers.discard(task)
 
     async def _attempt(
         self, generation: int, ours: Held | None, *, trusted: bool, forced: bool

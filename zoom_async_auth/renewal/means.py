@@ -31,7 +31,7 @@ class Means:
         plan: Tells the scheduler when something is due.
         dismiss: Asked when something is due: whether nobody wants that token any more. Then it is not renewed.
         closing: Set once: nothing new is handed out or sent.
-        writers: Tasks that are between `begin` and `commit`, each with its key; closing lets them finish.
+        writers: Tasks that are between `begin` and `commit`; closing lets them finish.
     """
 
     app_grant: AppGrant | None
@@ -48,7 +48,7 @@ class Means:
     plan: Callable[[Any], None]
     dismiss: Callable[[Any], bool]
     closing: asyncio.Event
-    writers: dict[object, str] = field(default_factory=dict)
+    writers: set[object] = field(default_factory=set)
 
     @property
     def is_app(self) -> bool:

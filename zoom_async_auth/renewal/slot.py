@@ -218,6 +218,11 @@ class Slot:
         with self._visit() as exchange:
             return await exchange.settle()
 
+    async def give_back(self) -> None:
+        """Give back a lease that was claimed for a renewal which does not come."""
+        with self._visit() as exchange:
+            await exchange.give_back()
+
     def close(self) -> None:
         """Hand out nothing more, now that the client is closing; what sleeps wakes up."""
         self.serving = NOTHING

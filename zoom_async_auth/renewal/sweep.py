@@ -7,26 +7,19 @@ nowhere but in the records. Whoever could not be renewed is passed over for some
 """
 
 import math
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
-from typing import Any, Protocol
-
-import anyio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.renewal.scheduler import Tended
 from zoom_async_auth.renewal.sleepers import FEW, Sleepers
-from zoom_async_auth.stores.base import Claimable, Store
+from zoom_async_auth.stores.base import Claimable
 
 _PARTS = 1000
 """How often the store is asked within the age at which tokens are renewed."""
 _OFTEN = 60.0
 LATER = 6 * 3600.0
 """Seconds for which one that could not be renewed is passed over."""
-
-
-class ClaimableStore(Store, Claimable, Protocol):
-    """A store that finds what is old."""
 
 
 class Sweep:
@@ -43,7 +36,7 @@ class Sweep:
         plan: Tells the scheduler when to call `tend`.
         spawn: Starts a task that nobody cancels before the end.
         renew: Renews a few keys; returns those that it could not renew.
-        is_renewed: Whether this process is spending, or storing, a token of that key.
+        give_back: Gives back what was claimed and is not renewed.
         sleepers: Says when nothing but refusals comes back.
         paused: Returns for how many seconds nothing may be sent.
         report: Told that the store failed, how long that took, and how long the pause is that follows.
@@ -55,7 +48,7 @@ class Sweep:
 
     def __init__(
         self,
-        store: ClaimableStore,
+        store: Claimable,
         *,
         prefix: str,
         holder: str,
@@ -66,7 +59,7 @@ class Sweep:
         plan: Callable[[Tended], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         renew: Callable[[list[str]], Coroutine[Any, Any, list[str]]],
-        is_renewed: Callable[[str], bool],
+        give_back: Callable[[list[str]], Coroutine[Any, Any, None]],
         sleepers: Sleepers,
         paused: Callable[[], float],
         report: Callable[[StoreError, float, float], None],
@@ -81,7 +74,7 @@ class Sweep:
         self._plan = plan
         self._spawn = spawn
         self._renew = renew
-        self._is_renewed = is_renewed
+        self._give_back = give_back
         self._sleepers = sleepers
         self._passed_over: dict[str, float] = {}  # and up to when
         self._paused = paused
@@ -126,7 +119,7 @@ class Sweep:
             self._prefix, self._holder, older_than=self._age, lease=self._lease, limit=limit
         )
         keys = [key.removeprefix(self._prefix) for key in claimed]
-        await self._give_back(key for key in keys if key in self._passed_over)
+        await self._give_back([key for key in keys if key in self._passed_over])
         wanted = [key for key in keys if key not in self._passed_over]
         for start in range(0, len(wanted), FEW):
             left = await self._renew(wanted[start : start + FEW])
@@ -135,13 +128,6 @@ class Sweep:
                 await self._give_back(wanted[start + FEW :])
                 return _OFTEN
         return 0.0 if len(claimed) == limit else self._pause
-
-    async def _give_back(self, keys: Iterable[str]) -> None:
-        """Let others renew what is not renewed here. If that fails the leases run out by themselves."""
-        with anyio.move_on_after(self._lease), suppress(Exception):
-            for key in keys:
-                if not self._is_renewed(key):  # by a caller who came meanwhile, with that lease
-                    await self._store.release(self._prefix + key, self._holder, doubt=True)
 
     def _plan_in(self, seconds: float) -> None:
         self.due = self._now() + seconds
