@@ -252,16 +252,18 @@ async def test_claims_that_cannot_be_given_back_stop_no_sweep(
         assert [generation(store, pool, f"user-{number}") for number in range(300)] == [2] * 300
 
 
-async def test_a_claim_is_not_given_back_once_somebody_is_renewed_with_it(
-    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("slow", "before", "after"), [("claim", 0.0, 0.5), ("release", 0.5, 0.0)])
+async def test_a_claim_that_is_given_back_takes_nobody_elses_lease(
+    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, *, slow: str, before: float, after: float
 ) -> None:
-    """Interleaving: claimed, then asked for by a caller of this process, then passed over. The lease is in use."""
-    claim = store.claim
+    """Interleaving: a caller of this process begins between the claim and its release, or while that is on its way."""
+    work = getattr(store, slow)
 
-    async def slow(*arguments: Any, **options: Any) -> tuple[str, ...]:
-        claimed = await claim(*arguments, **options)
-        await asyncio.sleep(0.5)
-        return claimed
+    async def slowly(*arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(before)
+        answer = await work(*arguments, **options)
+        await asyncio.sleep(after)
+        return answer
 
     await _with_a_backlog(world, store, dead=0, alive=1)
     world.luck = 0.9  # the first sweep begins late
@@ -270,36 +272,7 @@ async def test_a_claim_is_not_given_back_once_somebody_is_renewed_with_it(
         pool_of(world, store, clock=LoopClock.running(), keep_alive=None) as other,
     ):
         assert pool._sweep is not None
-        monkeypatch.setattr(store, "claim", slow)
-        pool._sweep._passed_over["user-0"] = math.inf
-        sweeping = asyncio.create_task(pool._sweep._take_batch())
-        await asyncio.sleep(0.2)
-        world.wire.held_before = asyncio.Event()
-        asking = asyncio.create_task(pool.bearer("user-0"))
-        await sweeping
-        assert await _leases(store, other, ["user-0"]) != [0.0]
-        world.wire.held_before.set()
-        assert world.is_good(await asking)
-
-
-async def test_who_begins_while_a_claim_is_given_back_has_a_lease_of_its_own(
-    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Interleaving: the release is on its way when a caller of this process comes. It must not take the caller's."""
-    release = store.release
-
-    async def slow(*arguments: Any, **options: Any) -> None:
-        await asyncio.sleep(0.5)
-        await release(*arguments, **options)
-
-    await _with_a_backlog(world, store, dead=0, alive=1)
-    world.luck = 0.9  # the first sweep begins late
-    async with (
-        pool_of(world, store, clock=LoopClock.running()) as pool,
-        pool_of(world, store, clock=LoopClock.running(), keep_alive=None) as other,
-    ):
-        assert pool._sweep is not None
-        monkeypatch.setattr(store, "release", slow)
+        monkeypatch.setattr(store, slow, slowly)
         pool._sweep._passed_over["user-0"] = math.inf
         sweeping = asyncio.create_task(pool._sweep._take_batch())
         await asyncio.sleep(0.2)
