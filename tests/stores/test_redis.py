@@ -761,9 +761,13 @@ async def test_who_waits_is_woken_before_he_looks_again(
             "release": lambda: other.release(key, "one", doubt=True),
             "forget": lambda: other.forget(key),
         }
+        looks = await calls_of(server, "hgetall")
         waiting = [asyncio.create_task(store.wait(key, 1, 60.0)) for _ in range(20)]
         elsewhere = asyncio.create_task(store.wait(f"{key}/neighbour", 0, 60.0))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(15.0):
+            # Each looks as it begins, and once more when the subscription does: from then on only a ring wakes them.
+            while await calls_of(server, "hgetall") < looks + 2 * 21:  # noqa: ASYNC110 -- the server does not tell
+                await asyncio.sleep(0.05)
         await changes[change]()
         async with asyncio.timeout(15.0):
             await asyncio.gather(*waiting)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -553,15 +554,25 @@ async def test_a_store_that_is_not_open_is_refused(tmp_path: Path) -> None:
 
 
 @ONE_LOOP
-async def test_a_wait_holds_no_connection_and_ends_when_the_lease_is_given_back(place: Place) -> None:
+async def test_a_wait_holds_no_connection_and_ends_when_the_lease_is_given_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: set[asyncio.Task[Any] | None] = set()
+    sleep = anyio.sleep
+
+    async def after_a_look(delay: float) -> None:
+        looked.add(asyncio.current_task())
+        await sleep(delay)
+
     async with SQLStore(place.url) as store, SQLStore(place.url) as other:
         await other.begin("key", 0, "other", LEASE)
+        monkeypatch.setattr("anyio.sleep", after_a_look)
         waiting = [asyncio.ensure_future(store.wait("key", 0, 60.0)) for _ in range(20)]
-        await asyncio.sleep(0.3)
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(15.0):
+            while looked != {*waiting}:  # noqa: ASYNC110 -- who did not look before has nothing to compare with
+                await asyncio.sleep(0.05)
             await store.peek("key")
-        await other.release("key", "other", doubt=True)
-        async with asyncio.timeout(2.0):
+            await other.release("key", "other", doubt=True)
             await asyncio.gather(*waiting)
 
 
