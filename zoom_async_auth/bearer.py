@@ -144,7 +144,7 @@ class BearerMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request with the token, twice at most."""
-        if self._goes_without(request):
+        if self._note_if_without(request):
             response = await handler(request)
             if AUTHORIZATION not in request.headers:
                 warn_of_refusal(response.status, request.url, self._allowed)
@@ -154,7 +154,7 @@ class BearerMiddleware:
         finally:  # what was sent is shown by the answer, and by the exceptions of aiohttp
             request.headers.pop(AUTHORIZATION, None)
 
-    def _goes_without(self, request: ClientRequest) -> bool:
+    def _note_if_without(self, request: ClientRequest) -> bool:
         # The hops of a call have nothing public in common. If this list goes away, hops count as calls of their own.
         call = getattr(request, "_traces", object())
         task: Any = asyncio.current_task()

@@ -140,7 +140,7 @@ class TokenPool:
             clock=clock,
             random=random,
             rate=rate,
-            dismiss=self._dismissed,
+            retire=self._retire_if_idle,
         )
         self._slots = self._engine.slots
         self._now = self._engine.now
@@ -199,7 +199,7 @@ class TokenPool:
             if now < serving.until:
                 slot.used_at = now
                 return serving.access_token
-        return (await self._engine.obtain(self._slot(key))).token.access_token
+        return (await self._engine.obtain(self._use(key))).token.access_token
 
     async def token(self, key: str, *, valid_for: float = 0.0) -> Token:
         """Return the token of `key`, valid for `valid_for` seconds more; see `TokenManager.token`.
@@ -207,7 +207,7 @@ class TokenPool:
         Its `expires_in` counts from when it was issued; how long it may be used from now on is told by
         `health(key).seconds_left`.
         """
-        return await self._engine.token(self._slot(key), valid_for=valid_for)
+        return await self._engine.token(self._use(key), valid_for=valid_for)
 
     async def headers(self, key: str) -> dict[str, str]:
         """Return `{"Authorization": "Bearer ..."}`; see `bearer()`. Send it to Zoom and to nobody else."""
@@ -215,7 +215,7 @@ class TokenPool:
 
     async def renew(self, key: str) -> Token:
         """Get a new token of `key` now; see `TokenManager.renew`. What Zoom says of it is believed in any case."""
-        return await self._engine.renew(self._slot(key))
+        return await self._engine.renew(self._use(key))
 
     def invalidate(self, key: str, token: str | Token, /) -> bool:
         """Stop handing out `token`, because Zoom's API rejected it; tell whether it was the current one of `key`.
@@ -235,15 +235,15 @@ class TokenPool:
 
         Also revives an identity whose authorization was dead.
         """
-        return await self._engine.authorize(self._slot(key), grant)
+        return await self._engine.authorize(self._use(key), grant)
 
     async def authorize_device(self, key: str, show: Show) -> Token:
         """Have a person authorize the app by a code that is shown; see `TokenManager.authorize_device`."""
-        return await self._engine.authorize_device(self._slot(key), show)
+        return await self._engine.authorize_device(self._use(key), show)
 
     async def revoke(self, key: str) -> None:
         """Have Zoom kill the token of `key`, then forget it; see `TokenManager.revoke`."""
-        await self._engine.revoke(self._slot(key))
+        await self._engine.revoke(self._use(key))
 
     async def forget(self, key: str) -> None:
         """Forget the token of `key`, here and in the store, without telling Zoom: it is said to be dead already.
@@ -251,7 +251,7 @@ class TokenPool:
         Raises:
             StoreError: It is not known to be forgotten.
         """
-        slot = self._slot(key)
+        slot = self._use(key)
         await self._engine.forget(slot)
         self._dead.pop(slot.key, None)
 
@@ -264,7 +264,7 @@ class TokenPool:
     def health(self, key: str | None = None) -> PoolHealth | Health:
         """Return how the pool is, or one identity, as far as this process knows it; without secrets."""
         if key is not None:
-            return self._engine.health(self._known(require_key(key)))
+            return self._engine.health(self._slot_of(require_key(key)))
         gate, pause = self._engine.gate, self._engine.client.pause
         held_back = pause.until(forced=False) > self._now()
         return PoolHealth(
@@ -319,11 +319,11 @@ class TokenPool:
             return known.copy()  # the frame that raises it must not hold the token
         return self._engine.invalidate(slot, token)
 
-    def _known(self, key: str) -> Slot:
+    def _slot_of(self, key: str) -> Slot:
         """Return the slot of a key, if need be one that is not kept."""
         return self._slots.get(key) or self._engine.new_slot(key)
 
-    def _slot(self, key: str) -> Slot:
+    def _use(self, key: str) -> Slot:
         self._engine.require_open()
         key = require_key(key)
         if len(self._slots) >= self._crowded_at and key not in self._slots:
@@ -334,7 +334,7 @@ class TokenPool:
 
     async def _take_over(self, key: str, token: StoredToken) -> bool | ZoomAuthError:
         try:
-            return await self._engine.take_over(self._known(key), token)
+            return await self._engine.take_over(self._slot_of(key), token)
         except ZoomAuthError as closed:  # returned, so that the others of its batch end before it is raised
             return closed
 
@@ -356,7 +356,7 @@ class TokenPool:
             plan=engine.scheduler.plan,
             spawn=engine.crew.spawn,
             renew=self._keep_alive,
-            give_back=self._give_back,
+            give_back=self._give_back_leases,
             sleepers=engine.client.sleepers,
             paused=lambda: engine.client.pause.until(forced=False) - engine.now(),
             report=lambda error, took, pause: engine.announce(
@@ -377,12 +377,12 @@ class TokenPool:
             self._let_sleep(slot)
         return [slot.key for slot in slots if slot.served() is None]
 
-    async def _give_back(self, keys: list[str]) -> None:
+    async def _give_back_leases(self, keys: list[str]) -> None:
         """Let other processes renew who is not renewed here. What is not given back in time runs out by itself."""
         with anyio.move_on_after(self._engine.policy.lease):
             for key in keys:
                 slot = self._engine.slot(key)
-                await slot.give_back()
+                await slot.give_back_lease()
                 self._let_sleep(slot)
 
     def _let_sleep(self, slot: Slot) -> None:
@@ -399,7 +399,7 @@ class TokenPool:
             self._let_go(slot)
         self._crowded_at = max(self._capacity, len(self._slots) + few)
 
-    def _dismissed(self, slot: Slot) -> bool:
+    def _retire_if_idle(self, slot: Slot) -> bool:
         """Let an identity go that nobody uses; asked when its token turns stale, or the store is to be looked at."""
         patience = self._idle_after if slot.held is not None else STORE_POLL
         if self._now() - slot.used_at < patience or not slot.is_at_rest:

@@ -289,9 +289,9 @@ async def test_a_refusal_of_long_ago_is_forgotten(world: World) -> None:
     """Most of those who were refused once are gone, by another process's hand, or came back: nobody tells."""
     sleepers = Sleepers(world.clock.monotonic)
     for number in range(10_000):
-        assert not sleepers.believes(f"user-{number}")
+        assert not sleepers.note_refusal(f"user-{number}")
         world.clock.advance(60.0)
     assert len(sleepers._refused_at) == DAY / 60
     sleepers.note_success("bob")
-    assert not sleepers.believes("user-0")
-    assert sleepers.believes("user-9999")
+    assert not sleepers.note_refusal("user-0")
+    assert sleepers.note_refusal("user-9999")

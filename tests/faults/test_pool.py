@@ -79,7 +79,7 @@ async def test_f75_all_have_expired_at_once_and_the_rate_holds_and_who_waits_goe
     await asyncio.sleep(2 * HOUR)
     async with pool_of(world, store, rate=100.0, policy=RenewalPolicy(jitter=0.0, timeout=60.0)) as pool:
         started = loop.time()
-        unasked = [pool._slot(user).board() for user in users[:1900]]  # as for tokens that are renewed ahead
+        unasked = [pool._use(user).board() for user in users[:1900]]  # as for tokens that are renewed ahead
         await asyncio.sleep(1.0)
         await asyncio.gather(*(pool.bearer(user) for user in users[1900:]))
         assert loop.time() - started < 1.0 + 100 / 100.0 + 1.0

@@ -18,21 +18,21 @@ lucks = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
 
 
 def test_an_hours_token_turns_stale_five_minutes_before_its_end_or_earlier_by_luck() -> None:
-    assert POLICY.stale_at(3600.0, 0.0) == 3300.0
-    assert POLICY.stale_at(3600.0, 0.5) == 3120.0
-    assert POLICY.withheld_at(3600.0) == 3590.0
+    assert POLICY.stale_age(3600.0, 0.0) == 3300.0
+    assert POLICY.stale_age(3600.0, 0.5) == 3120.0
+    assert POLICY.withheld_age(3600.0) == 3590.0
 
 
 def test_a_short_life_has_margins_in_proportion() -> None:
     """Or it would arrive stale, and be renewed in a loop."""
-    assert POLICY.stale_at(6.0, 0.0) == pytest.approx(3.6)
-    assert POLICY.withheld_at(6.0) == pytest.approx(5.4)
+    assert POLICY.stale_age(6.0, 0.0) == pytest.approx(3.6)
+    assert POLICY.withheld_age(6.0) == pytest.approx(5.4)
 
 
 @given(life=lives, luck=lucks)
 def test_a_token_is_fresh_then_stale_then_withheld(life: float, luck: float) -> None:
     """In this order for any life and any luck, so that a renewal always begins before callers need it."""
-    assert 0.0 < POLICY.stale_at(life, luck) < POLICY.withheld_at(life) < life
+    assert 0.0 < POLICY.stale_age(life, luck) < POLICY.withheld_age(life) < life
 
 
 def test_the_lease_covers_an_attempt_and_its_commit() -> None:

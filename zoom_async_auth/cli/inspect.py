@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from zoom_async_auth.cli.claims import claims_of
-from zoom_async_auth.cli.store import told_of
+from zoom_async_auth.cli.store import summary_of
 from zoom_async_auth.cli.terminal import progress, tell, tell_json
 from zoom_async_auth.cli.who import Person, named_person, opened
 from zoom_async_auth.clock import SystemClock
@@ -39,7 +39,7 @@ async def _own(*, quiet: bool) -> dict[str, Any]:
 async def _kept(person: Person, *, quiet: bool) -> dict[str, Any]:
     place, reading, token = await person.kept(quiet=quiet)
     where = {"kept_in": place.address.shown(), "protection": place.protection()}
-    return {"app": "user", **told_of(person.key, reading), **where, **_told(token)}
+    return {"app": "user", **summary_of(person.key, reading), **where, **_told(token)}
 
 
 def _told(token: Token) -> dict[str, Any]:

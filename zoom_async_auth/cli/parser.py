@@ -110,7 +110,11 @@ def _exec(commands: _Commands) -> None:
     )
     _add_whose(run)
     run.add_argument(
-        "--valid-for", type=_latency, default=600.0, metavar="S", help="seconds that the token has left at least (600)"
+        "--valid-for",
+        type=_seconds_or_zero,
+        default=600.0,
+        metavar="S",
+        help="seconds that the token has left at least (600)",
     )
     run.add_argument(
         "--keep-env", action="store_true", help="leave ZOOM_CLIENT_SECRET, ZOOM_STORE_KEYS and ZOOM_STORE_URL to it"
@@ -219,7 +223,9 @@ def _sandbox(commands: _Commands) -> None:
     sandbox.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
     sandbox.add_argument("--port", type=_port, default=0, help="0: any that is free (0)")
     sandbox.add_argument("--token-lifetime", type=_seconds, default=3600.0, metavar="S", help="seconds (3600)")
-    sandbox.add_argument("--latency", type=_latency, default=0.0, metavar="S", help="seconds until an answer (0)")
+    sandbox.add_argument(
+        "--latency", type=_seconds_or_zero, default=0.0, metavar="S", help="seconds until an answer (0)"
+    )
     sandbox.add_argument(
         "--fault",
         action="append",
@@ -280,7 +286,7 @@ def _seconds(text: str) -> float:
     return _number(text, least=0.1, what="seconds, 0.1 or more,")
 
 
-def _latency(text: str) -> float:
+def _seconds_or_zero(text: str) -> float:
     return _number(text, least=0.0, what="seconds, 0 or more,")
 
 

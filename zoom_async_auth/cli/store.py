@@ -54,7 +54,7 @@ async def _list(store: Store, *, as_json: bool) -> int:
     async with store:
         async for key in _keys(store):
             try:
-                told = told_of(key, await store.peek(key))
+                told = summary_of(key, await store.peek(key))
             except StoreError as error:
                 told = {"key": key, "state": "unreadable", "why": str(error)}
                 unreadable += 1
@@ -141,7 +141,7 @@ async def _keys(store: object) -> AsyncIterator[str]:
         after = page[-1]
 
 
-def told_of(key: str, reading: Reading) -> dict[str, Any]:
+def summary_of(key: str, reading: Reading) -> dict[str, Any]:
     """Return what may be told of an identity."""
     record = reading.record
     return {

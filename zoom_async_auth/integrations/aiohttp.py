@@ -36,7 +36,7 @@ from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, may_pass, require_maker, retry_after
+from zoom_async_auth.integrations.readiness import health_reply, is_temporary, require_maker, retry_after
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -91,7 +91,9 @@ async def zoom_unavailable(request: web.Request, handler: Handler) -> web.Stream
         return await handler(request)
     except ZoomAuthError as error:
         begun: object = request.writer.output_size  # of a request that is made up for a test, it is no number
-        if not may_pass(error) or (isinstance(begun, int) and begun > 0):  # a second answer would be part of the first
+        if not is_temporary(error) or (
+            isinstance(begun, int) and begun > 0
+        ):  # a second answer would be part of the first
             raise
         headers = {"Retry-After": retry_after(error)}
     raise web.HTTPServiceUnavailable(text="Zoom is not available", headers=headers)

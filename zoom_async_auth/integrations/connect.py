@@ -33,7 +33,7 @@ from zoom_async_auth.integrations.accounts import Accounts
 from zoom_async_auth.integrations.attempts import NONCE_BYTES, Attempt, Attempts
 from zoom_async_auth.integrations.errands import Errands
 from zoom_async_auth.integrations.pages import Reply, json_reply
-from zoom_async_auth.integrations.readiness import may_pass, retry_after
+from zoom_async_auth.integrations.readiness import is_temporary, retry_after
 from zoom_async_auth.oauth.authorize import read_callback
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.origin import ZOOM, require_base_url, safe_origin
@@ -191,7 +191,7 @@ class Connect:
         failure = await self._finished(key, attempt, visit)
         if failure is None:
             reply = pages.redirection(self._after)
-        elif may_pass(failure):
+        elif is_temporary(failure):
             return pages.unavailable(retry_after(failure))  # the cookie stays: the same address may work in a moment
         else:
             reply = _failed(failure)
@@ -217,7 +217,7 @@ class Connect:
         failure = await self._errands.see_through(lambda: self._accounts.revoke(known))
         if failure is None:
             return pages.redirection(self._after)
-        return pages.still_connected(retry_after(failure)) if may_pass(failure) else _failed(failure)
+        return pages.still_connected(retry_after(failure)) if is_temporary(failure) else _failed(failure)
 
     async def hear(self, visit: Visit) -> Reply:
         """Take a notification of Zoom's. One that comes twice does nothing the second time."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from zoom_async_auth.bugs import told_of
 from zoom_async_auth.errors import ManagerClosedError, TokenUnavailableError, ZoomAuthError
-from zoom_async_auth.integrations.readiness import may_pass
+from zoom_async_auth.integrations.readiness import is_temporary
 
 _MOST_KNOWN: Final = 4096
 
@@ -90,4 +90,4 @@ def _may_be_repeated(task: asyncio.Task[Outcome]) -> bool:
     if task.cancelled():
         return True
     outcome = task.result()
-    return outcome is not None and may_pass(outcome)
+    return outcome is not None and is_temporary(outcome)

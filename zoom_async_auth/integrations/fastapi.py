@@ -32,7 +32,7 @@ from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, may_pass, require_maker, retry_after
+from zoom_async_auth.integrations.readiness import health_reply, is_temporary, require_maker, retry_after
 from zoom_async_auth.manager import TokenManager
 
 with extra("fastapi"):
@@ -110,7 +110,7 @@ async def bearer(connection: HTTPConnection) -> str:
     try:
         return await zoom_of(connection).bearer()
     except ZoomAuthError as error:
-        if not may_pass(error):
+        if not is_temporary(error):
             raise
         told = HTTPException(_UNAVAILABLE, _TOLD, headers=_when_again(error))
     raise told
@@ -135,7 +135,7 @@ async def zoom_unavailable(connection: Request | WebSocket, error: Exception) ->
     one's own. A WebSocket that is open is closed with 1013, "try again later". What waiting does not mend stays an
     error of the server.
     """
-    if not isinstance(error, ZoomAuthError) or not may_pass(error):
+    if not isinstance(error, ZoomAuthError) or not is_temporary(error):
         raise error
     response = JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
     if not isinstance(connection, WebSocket):

@@ -35,7 +35,7 @@ def health_reply(health: Health) -> Reply:
     return json_reply(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
 
 
-def may_pass(error: ZoomAuthError) -> bool:
+def is_temporary(error: ZoomAuthError) -> bool:
     """Tell whether a visitor should come back: what is closed here is open elsewhere, or in a moment."""
     return error.transient or isinstance(error, ManagerClosedError)
 

@@ -36,12 +36,12 @@ class Breaker:
         self.doubted: set[str] = set()
 
     @property
-    def hopeless(self) -> bool:
+    def nothing_but_refusals(self) -> bool:
         """Whether nothing but refusals comes back."""
         return all(refused for *_, refused in list(self._latest)[-BURST:])
 
-    def note(self, key: str, *, refused: bool, believed: bool) -> None:
-        """Take the outcome of a refresh into account; `believed`: whether it is, whatever became of the others."""
+    def note(self, key: str, *, refused: bool, forced: bool) -> None:
+        """Take the outcome of a refresh into account; `forced`: somebody asked about this very one."""
         now = self._now()
         while self._latest and self._latest[0][0] < now - _OLD:
             self._latest.popleft()
@@ -53,5 +53,5 @@ class Breaker:
             self.doubted.clear()
         elif len({key for _, key, refused in latest if refused}) >= BURST:
             self.open = True
-        if self.open and refused and not believed:
+        if self.open and refused and not forced:
             self.doubted.add(key)

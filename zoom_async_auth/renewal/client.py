@@ -61,14 +61,14 @@ class Client:
             if refreshing:
                 self.sleepers.note_success(key)
         if failure is not None and refused and key in self.sleepers.asked:
-            return failure if self.sleepers.believes(key) else _not_yet_believed(failure)
+            return failure if self.sleepers.note_refusal(key) else _not_yet_believed(failure)
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
         self.pause = self.pause.after(failure, now=self._now(), probing=probing)
         if probing:
             self.gate.note(failure)
         if refreshing and (failure is None or refused):
-            self.breaker.note(key, refused=refused, believed=forced)
+            self.breaker.note(key, refused=refused, forced=forced)
             if failure is not None and self.breaker.open and not forced:
                 return self._disbelieved(failure)
         return answer
@@ -100,7 +100,7 @@ class Client:
             tracking_id=refusal.tracking_id,
             retry_after=PAUSE,
         )
-        if self.breaker.hopeless:
+        if self.breaker.nothing_but_refusals:
             self.pause = replace(self.pause, probe=self._now() + PAUSE, refusal=doubt)
         return doubt
 

@@ -69,7 +69,7 @@ class Engine:
         clock: Where time comes from.
         random: Returns a number in [0, 1).
         rate: How many renewals a second are started at most.
-        dismiss: Asked whether the renewal that is due for a slot is left out, because nobody uses the token.
+        retire: Asked whether the renewal that is due for a slot is left out, because nobody uses the token.
 
     Attributes:
         slots: Its identities, by key.
@@ -92,7 +92,7 @@ class Engine:
         clock: Clock | None,
         random: Callable[[], float],
         rate: float = math.inf,
-        dismiss: Callable[[Slot], bool] = lambda _: False,
+        retire: Callable[[Slot], bool] = lambda _: False,
     ) -> None:
         if policy is not None and not isinstance(policy, RenewalPolicy):
             raise ConfigurationError("policy must be a RenewalPolicy")
@@ -140,7 +140,7 @@ class Engine:
             announce=self.announce,
             spawn=self.crew.spawn,
             plan=self.scheduler.plan,
-            dismiss=dismiss,
+            retire=retire,
             closing=self._closing,
         )
         self._supervisor: asyncio.Task[None] | None = None
@@ -200,7 +200,7 @@ class Engine:
         if self._supervisor is None:
             self._close()
             return
-        if (problem := self._homelessness()) is not None:
+        if (problem := self._wrong_place()) is not None:
             raise problem
         self._close()
         await asyncio.wait({self._supervisor})
@@ -317,14 +317,14 @@ class Engine:
             return ManagerClosedError(f"the {self._face} is closed: make a new one")
         if self._supervisor is None:
             return MisuseError(f"the {self._face} is not open: use async with, or await start()")
-        return self._homelessness()
+        return self._wrong_place()
 
     def require_open(self) -> None:
         """Raise if nothing can be done here and now."""
         if (problem := self.problem()) is not None:
             raise problem
 
-    def _homelessness(self) -> MisuseError | None:
+    def _wrong_place(self) -> MisuseError | None:
         if os.getpid() != self._process:
             return MisuseError(f"the {self._face} was opened before a fork: make one in each process")
         try:
@@ -356,9 +356,9 @@ class Engine:
                 self._close()
                 scheduler.cancel()
                 try:
-                    await self._land()
+                    await self._finish()
                 except asyncio.CancelledError:  # the loop is about to end, and cancelled what was storing tokens, too
-                    await self._land()
+                    await self._finish()
                     raise
                 finally:
                     self._hand_over()
@@ -376,7 +376,7 @@ class Engine:
         for slot in self.slots.values():
             slot.close()
 
-    async def _land(self) -> None:
+    async def _finish(self) -> None:
         """Let tasks that are between `begin` and `commit` finish; cancel what waits for anything else."""
         await self.crew.dismiss(all_but=self._means.writers.__contains__, within=self.policy.lease)
         unstored = iter([slot for slot in self.slots.values() if slot.pending is not None])

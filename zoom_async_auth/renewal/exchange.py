@@ -151,14 +151,14 @@ class Exchange:
             return self._adopt(better)
         if self.pending is not None or (ours is not None and seen.reading.generation < ours.generation):
             return None  # what we have may outrank what was found
-        return self._hopeless(seen, forced=forced)
+        return self._needs_person(seen, forced=forced)
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
         async with self._writing():
             return await self._keeper.settle()
 
-    async def give_back(self) -> None:
+    async def give_back_lease(self) -> None:
         """Give back a lease that was claimed for a renewal which does not come; one that is under way keeps it."""
         if not self._lock.locked():
             async with self._writing():
@@ -269,7 +269,7 @@ class Exchange:
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
-            if (busy := self._outranked_until - self._means.now()) > 0 and self._ledger.was_foreign(seen):
+            if (busy := self._outranked_until - self._means.now()) > 0 and self._ledger.has_foreign_intent(seen):
                 return seen.busy(busy)
             grant = self._ready(seen, ours if trusted else None, forced=forced)
             if isinstance(grant, Look | ZoomAuthError):
@@ -303,7 +303,7 @@ class Exchange:
     def _grant(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | ZoomAuthError:
         if self._means.app_grant is not None:
             return self._means.app_grant
-        if (hopeless := self._hopeless(seen, forced=forced)) is not None:
+        if (hopeless := self._needs_person(seen, forced=forced)) is not None:
             return hopeless
         record = seen.reading.record
         if record is None or record.token is None or record.token.refresh_token is None:
@@ -345,7 +345,7 @@ class Exchange:
             return condemned
         if not condemned:
             return await self._ledger.look()  # somebody else had the next token, and was late with it
-        lost = self._doubtful == generation or self._ledger.was_foreign(seen)
+        lost = self._doubtful == generation or self._ledger.has_foreign_intent(seen)
         self._forget_trouble()  # the store remembers it now
         self._announce(events.GrantDied(key=self.key, error=error, answer_was_lost=lost))
         return error
@@ -428,7 +428,7 @@ class Exchange:
             return ManagerClosedError(_NOTHING_SENT)
         if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
             return better
-        return self._hopeless(seen, forced=forced)
+        return self._needs_person(seen, forced=forced)
 
     def _adoptable(self, seen: Look, ours: Held | None, *, trusted: bool) -> Held | None:
         held = seen.held(self._policy, self._means.random())
@@ -456,7 +456,7 @@ class Exchange:
         self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))
         return held
 
-    def _hopeless(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
+    def _needs_person(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
         record = seen.reading.record
         if self._means.is_app:
             return None

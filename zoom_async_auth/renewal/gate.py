@@ -25,7 +25,7 @@ from zoom_async_auth.errors import ZoomAuthError
 STEP = 30.0
 """Seconds after which an eighth of the rate comes back."""
 _EIGHTHS = 8
-_HOPELESS = 5
+_MANY_FAILURES = 5
 """Failures in a row from which on they are more than one identity's."""
 _TRICKLE = 0.1
 _LONGEST_SLICE = 1.0
@@ -55,7 +55,7 @@ class Throttle:
         """Return the share at a moment, in (0, 1]; it changes in steps."""
         steps = 0.0 if self.share == 1 else (now - self.since) // STEP
         share = min(1.0, self.share + steps / _EIGHTHS)
-        return share * _TRICKLE if self.failures >= _HOPELESS else share
+        return share * _TRICKLE if self.failures >= _MANY_FAILURES else share
 
     def after(self, error: ZoomAuthError | None, *, now: float) -> "Throttle":
         """Return what holds after an answer; None if it was a token."""
@@ -161,7 +161,7 @@ class Gate:
                 self._on_turn -= 1
                 self._changed.set()
 
-    def give_back(self) -> None:
+    def skip_turn(self) -> None:
         """Let the next one have the turn: there was nothing to be sent."""
         self._last_at = -math.inf
         self._changed.set()

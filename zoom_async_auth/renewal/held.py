@@ -53,8 +53,8 @@ def arrived(token: Token, *, generation: int, sent_at: float, now: float, policy
         token=token,
         generation=generation,
         arrived_at=now,
-        stale_at=sent_at + policy.stale_at(token.expires_in, luck),
-        withheld_at=sent_at + policy.withheld_at(token.expires_in),
+        stale_at=sent_at + policy.stale_age(token.expires_in, luck),
+        withheld_at=sent_at + policy.withheld_age(token.expires_in),
         expires_at=sent_at + token.expires_in,
     )
 
@@ -75,8 +75,8 @@ def found(record: Record, *, seen: Moment, policy: RenewalPolicy, luck: float) -
         token=record.token,
         generation=record.generation,
         arrived_at=seen.local - max(0.0, age),
-        stale_at=expires_at - (lifetime - policy.stale_at(lifetime, luck)),
-        withheld_at=expires_at - (lifetime - policy.withheld_at(lifetime)),
+        stale_at=expires_at - (lifetime - policy.stale_age(lifetime, luck)),
+        withheld_at=expires_at - (lifetime - policy.withheld_age(lifetime)),
         expires_at=expires_at,
         issued_at=record.issued_at,
     )

@@ -136,7 +136,7 @@ class Ledger:
         ]
         return max(0.0, *ends) if ends else 0.0
 
-    def was_foreign(self, look: Look) -> bool:
+    def has_foreign_intent(self, look: Look) -> bool:
         """Tell whether somebody else ever began to spend this generation without a result."""
         generation = look.reading.generation
         return any(intent.holder != self._holder and intent.generation == generation for intent in look.reading.intents)

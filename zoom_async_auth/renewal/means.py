@@ -29,7 +29,7 @@ class Means:
         announce: Tells observers.
         spawn: Starts a task that nobody cancels before the end.
         plan: Tells the scheduler when something is due.
-        dismiss: Asked when something is due: whether nobody wants that token any more. Then it is not renewed.
+        retire: Asked when something is due: whether nobody wants that token any more. Then it is not renewed.
         closing: Set once: nothing new is handed out or sent.
         writers: Tasks that are between `begin` and `commit`; closing lets them finish.
     """
@@ -46,7 +46,7 @@ class Means:
     announce: Callable[[events.Event], None]
     spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
     plan: Callable[[Any], None]
-    dismiss: Callable[[Any], bool]
+    retire: Callable[[Any], bool]
     closing: asyncio.Event
     writers: set[object] = field(default_factory=set)
 

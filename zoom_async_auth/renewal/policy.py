@@ -11,7 +11,7 @@ from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationErro
 LONGEST_BACKOFF = 60.0
 SHORTEST_BACKOFF = 0.05
 """Whatever luck says: a store that fails at once, and a random number of 0, make no busy loop."""
-LONGEST_FLOOR = 60
+MOST_INTERVALS = 60
 """In multiples of `min_interval`: how far the floor grows while fresh tokens keep being rejected."""
 PROBE_PAUSE = 1800.0
 """Between two attempts of an app that Zoom calls misconfigured: only a person can mend that."""
@@ -65,20 +65,20 @@ class RenewalPolicy:
         """For how long the right to exchange is taken: one attempt, its commit, and a reserve."""
         return self.attempt_timeout + self.commit_timeout + LEASE_RESERVE
 
-    def stale_at(self, lifetime: float, luck: float) -> float:
+    def stale_age(self, lifetime: float, luck: float) -> float:
         """Return the age at which a token turns stale."""
         # A token that lives shorter than the margin would arrive stale and be renewed in a loop.
         margin = min(self.renew_before, 0.4 * lifetime)
         return lifetime - margin - self.jitter * lifetime * luck
 
-    def withheld_at(self, lifetime: float) -> float:
+    def withheld_age(self, lifetime: float) -> float:
         """Return the age from which a token is never handed out."""
         return lifetime - min(self.leeway, lifetime / 10)
 
     def floor(self, rejections: int) -> float:
         """Return the pause after the arrival of a token, when `rejections` in a row were reported by callers."""
         doublings = min(max(rejections - 1, 0), 10)
-        return self.min_interval * min(LONGEST_FLOOR, 1 << doublings)
+        return self.min_interval * min(MOST_INTERVALS, 1 << doublings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ class Sleepers:
         self.asked: set[str] = set()
 
     @property
-    def hopeless(self) -> bool:
+    def enough_refused(self) -> bool:
         """Whether a few were refused in a row, and nobody's refresh has worked in between."""
         return self._in_a_row >= FEW
 
@@ -44,7 +44,7 @@ class Sleepers:
         self._in_a_row = 0
         self._refused_at.pop(key, None)
 
-    def believes(self, key: str) -> bool:
+    def note_refusal(self, key: str) -> bool:
         """Take the refusal of one that was asked into account; tell whether it is believed."""
         self.asked.discard(key)  # if it is tried at once again, somebody came who waits for it
         self._in_a_row += 1

@@ -35,7 +35,7 @@ from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving
 from zoom_async_auth.renewal.keeper import Pending
 from zoom_async_auth.renewal.means import Means
-from zoom_async_auth.renewal.policy import LONGEST_FLOOR, NO_RESTRAINT, STORE_POLL, Restraint
+from zoom_async_auth.renewal.policy import MOST_INTERVALS, NO_RESTRAINT, STORE_POLL, Restraint
 
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
 _ATTEMPTS = 1000
@@ -218,10 +218,10 @@ class Slot:
         with self._visit() as exchange:
             return await exchange.settle()
 
-    async def give_back(self) -> None:
+    async def give_back_lease(self) -> None:
         """Give back a lease that was claimed for a renewal which does not come."""
         with self._visit() as exchange:
-            await exchange.give_back()
+            await exchange.give_back_lease()
 
     def close(self) -> None:
         """Hand out nothing more, now that the client is closing; what sleeps wakes up."""
@@ -232,11 +232,11 @@ class Slot:
 
     def tend(self) -> None:
         """Do what is due, in tasks of its own; plans the next time by itself."""
-        if self.flight is not None or self._means.dismiss(self):
+        if self.flight is not None or self._means.retire(self):
             return
         if self.pending is not None and self.serving is not NOTHING and not self._is_stale():
             self.users += 1
-            self._means.spawn(self._settle()).add_done_callback(lambda _: self._is_settled())
+            self._means.spawn(self._store_in_background()).add_done_callback(lambda _: self._after_storing())
         else:
             self.board()
 
@@ -266,32 +266,32 @@ class Slot:
                 return None
             if self.held is not before and (served := self.served()) is not None:
                 return served  # somebody authorized the app meanwhile
-            pause = self._pause(flight)
-            outcome = await (self._wait_out(flight, pause) if pause > 0 else self._try(flight))
+            pause = self._held_back_for(flight)
+            outcome = await (self._wait_out(flight, pause) if pause > 0 else self._try_in_turn(flight))
             if outcome is not None:
                 return outcome
         return self._excuse()
 
-    async def _try(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+    async def _try_in_turn(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
         """Make one attempt when it is its turn; None: there has to be another one."""
         client = self._means.client
         if not client.gate.limits:
-            return await self._tried(flight)
-        if (found := await self._found(flight)) is not None:
+            return await self._try_once(flight)
+        if (found := await self._look_for_token(flight)) is not None:
             return found  # in the store, or there is nothing to send: that needs no turn
         ends = math.inf if self.held is None else self.held.withheld_at
         asked_at = self._means.now()
         async with client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted):
-            if self._means.now() > asked_at and (found := await self._found(flight)) is not None:
-                client.gate.give_back()
+            if self._means.now() > asked_at and (found := await self._look_for_token(flight)) is not None:
+                client.gate.skip_turn()
                 return found  # another process was faster
-            if self._pause(flight) > 0:
+            if self._held_back_for(flight) > 0:
                 return None  # others heard meanwhile that there is a pause
-            return await self._tried(flight)
+            return await self._try_once(flight)
 
-    async def _tried(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+    async def _try_once(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
         forced, flight.forced = flight.forced, False  # this is the attempt that is wanted now; the next ones pause
-        outcome = await self._attempt(forced=forced)
+        outcome = await self._renew_through_store(forced=forced)
         if isinstance(outcome, ZoomAuthError) and not self.closed:
             somebody_waits = outcome.transient and flight.patience_left() > 0
             return None if somebody_waits or flight.forced else outcome
@@ -302,14 +302,14 @@ class Slot:
         if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
             return self.restraint.last_error
         if pause > flight.patience_left():
-            found = await self._found(flight)
-            if found is not None or self._pause(flight) > flight.patience_left():
+            found = await self._look_for_token(flight)
+            if found is not None or self._held_back_for(flight) > flight.patience_left():
                 return found or self._excuse()
             return None  # somebody began to wait meanwhile
         await self._sleep(pause)
         return None
 
-    async def _found(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+    async def _look_for_token(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
         """Look for a token that another process got; for who may send nothing that is the only way to one.
 
         It may also be found that there is nothing to send.
@@ -330,8 +330,8 @@ class Slot:
             self._publish(found)
         return found
 
-    async def _attempt(self, *, forced: bool) -> Held | ZoomAuthError | None:
-        failure = await self._settled()
+    async def _renew_through_store(self, *, forced: bool) -> Held | ZoomAuthError | None:
+        failure = await self._store_pending()
         if failure is not None and not self._means.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
         edition, since = self._edition, self._means.now()
@@ -345,14 +345,14 @@ class Slot:
             self._publish(outcome)
         return outcome
 
-    async def _settle(self) -> None:
-        await self._settled()
+    async def _store_in_background(self) -> None:
+        await self._store_pending()
 
-    def _is_settled(self) -> None:
+    def _after_storing(self) -> None:
         self.users -= 1
         self._replan()
 
-    async def _settled(self) -> StoreError | None:
+    async def _store_pending(self) -> StoreError | None:
         """Store what could not be stored before, if there is anything."""
         if self.pending is None:
             return None
@@ -453,7 +453,7 @@ class Slot:
             )
         return TokenUnavailableError(f"no token within {self._means.policy.timeout:g} s: the renewal goes on")
 
-    def _pause(self, flight: Flight[Held]) -> float:
+    def _held_back_for(self, flight: Flight[Held]) -> float:
         """Return for how many seconds nothing may be sent; less than 0 if something may."""
         return self._may_try_at(forced=flight.forced) - self._means.now()
 
@@ -469,7 +469,7 @@ class Slot:
         """Forget earlier rejections once a token was good for long: the next one is not the same trouble."""
         if self.held is not None:
             age = self._means.now() - self.held.arrived_at
-            if age >= LONGEST_FLOOR * self._means.policy.min_interval:
+            if age >= MOST_INTERVALS * self._means.policy.min_interval:
                 self._rejections = 0
 
     def _is_stale(self) -> bool:

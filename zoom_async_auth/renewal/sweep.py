@@ -124,7 +124,7 @@ class Sweep:
         for start in range(0, len(wanted), FEW):
             left = await self._renew(wanted[start : start + FEW])
             self._passed_over.update(dict.fromkeys(left, self._now() + LATER))
-            if self._sleepers.hopeless:
+            if self._sleepers.enough_refused:
                 await self._give_back(wanted[start + FEW :])
                 return _OFTEN
         return 0.0 if len(claimed) == limit else self._pause

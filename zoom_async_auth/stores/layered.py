@@ -102,7 +102,7 @@ class LayeredStore:
         current = await self._record.peek(key)
         evicted = current.generation == seen.generation and seen.record is not None and seen.record.token is None
         if current.generation > seen.generation or (evicted and _is_live(current)):
-            await self._show(key, seen, current)
+            await self._write_to_front(key, seen, current)
         return current
 
     async def begin(
@@ -205,13 +205,13 @@ class LayeredStore:
     async def _caught_up(self, key: str) -> bool:
         """Have the front show what the record has, and note it; tell whether it does."""
         mark = self._behind.get(key)
-        if not await self._shown(key):
+        if not await self._bring_up_to_date(key):
             return False
         if self._behind.get(key) is mark:  # else the record has changed since: who changed it goes on
             self._behind.pop(key, None)
         return True
 
-    async def _shown(self, key: str) -> bool:
+    async def _bring_up_to_date(self, key: str) -> bool:
         """Have the front show what the record has; tell whether it does.
 
         The front is read first, the record afterwards: what the front had then, the record had before. So a record that
@@ -226,11 +226,11 @@ class LayeredStore:
                     await self._ask(lambda: self._front.forget(key))
                     continue
                 current = await look(self._record, key)
-                if _shows(seen.record, current.record) or await self._show(key, seen, current):
+                if _agree(seen.record, current.record) or await self._write_to_front(key, seen, current):
                     return True
         return False
 
-    async def _show(self, key: str, seen: Reading, current: Reading) -> bool:
+    async def _write_to_front(self, key: str, seen: Reading, current: Reading) -> bool:
         """Put the record into the front, in the place of what was seen there; tell whether that was done."""
         record = current.record
         if record is None:
@@ -273,7 +273,7 @@ def _is_live(reading: Reading) -> bool:
     return record is not None and record.token is not None and record.cause is None and record.expires_at > reading.now
 
 
-def _shows(shown: Record | None, record: Record | None) -> bool:
+def _agree(shown: Record | None, record: Record | None) -> bool:
     if shown is None or record is None:
         return record is None
     same = (shown.generation, shown.cause) == (record.generation, record.cause)
