@@ -268,7 +268,7 @@ class TokenPool:
         gate, pause = self._engine.gate, self._engine.client.pause
         held_back = pause.until(forced=False) > self._now()
         return PoolHealth(
-            ready=self._engine.problem() is None and not held_back,
+            ready=self._engine.is_open and not held_back,
             identities=len(self._slots),
             waiting=gate.waiting,
             rate=gate.rate,

@@ -324,6 +324,13 @@ async def test_who_is_forgotten_is_no_longer_among_the_dead(world: World, pool: 
     assert (pool.health().dead, pool.health().dead_keys) == (0, {})
 
 
+async def test_a_pool_is_as_ready_from_any_thread_as_on_its_own_loop(pool: TokenPool) -> None:
+    """A probe that is no coroutine runs in a thread."""
+    assert (pool.health().ready, (await asyncio.to_thread(pool.health)).ready) == (True, True)
+    await pool.aclose()
+    assert (pool.health().ready, (await asyncio.to_thread(pool.health)).ready) == (False, False)
+
+
 async def test_all_of_the_dead_are_counted_and_the_latest_thousand_named(pool: TokenPool) -> None:
     gone = AuthorizationRequiredError("gone", error="invalid_grant")
     for number in range(1500):

@@ -115,7 +115,6 @@ class PoolGauge:
     read: "Callable[[PoolHealth], float]"
 
 
-# Not `ready`: of a pool that is asked from another thread, as a scrape does, it is False.
 POOL_GAUGES = (
     PoolGauge(
         name="identities",

@@ -25,7 +25,7 @@ from zoom_async_auth.errors import (
     TokenUnavailableError,
     ZoomAuthError,
 )
-from zoom_async_auth.identity import namespace_of
+from zoom_async_auth.identity import prefix_of
 from zoom_async_auth.oauth.credentials import Credentials, UserOAuth, own_grant
 from zoom_async_auth.oauth.grants import Grant, PersonalGrant
 from zoom_async_auth.oauth.origin import require_base_url
@@ -36,7 +36,6 @@ from zoom_async_auth.renewal.device import DeviceFlow, Show
 from zoom_async_auth.renewal.gate import Gate
 from zoom_async_auth.renewal.health import Health, health_of
 from zoom_async_auth.renewal.held import Held
-from zoom_async_auth.renewal.ledger import Ledger
 from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import RenewalPolicy
 from zoom_async_auth.renewal.scheduler import Scheduler
@@ -115,7 +114,7 @@ class Engine:
         )
         self._face = face
         self._name = name
-        self.prefix: str = f"{namespace_of(credentials, self.base_url)}/"
+        self.prefix: str = prefix_of(credentials, self.base_url)
         self.holder: str = secrets.token_hex(16)
         self._on_uncommitted = on_uncommitted
         self._endpoint = Endpoint(
@@ -162,6 +161,11 @@ class Engine:
     def started(self) -> bool:
         """Whether it was ever opened."""
         return self._supervisor is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it runs in this process: the same from any thread."""
+        return self.started and not self._closing.is_set() and os.getpid() == self._process
 
     async def start(self) -> None:
         """Open it: the background task runs, nothing was sent.
@@ -228,8 +232,10 @@ class Engine:
             held = slot.served() or await slot.obtain()
             for _ in range(2):  # the first may bring what another process has, which is not new either
                 is_new = held.arrived_at >= asked_at and held.token.expires_in >= valid_for
-                if not is_new and held.expires_at - self.now() < valid_for <= self.client.lifetime:
-                    held = await slot.board().wait()
+                lasts = held.expires_at - self.now() >= valid_for
+                if is_new or lasts or valid_for > self.client.lifetime:  # no other one would last longer
+                    break
+                held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
             raise TokenUnavailableError(f"tokens do not live for {valid_for:g} s: ask for less", transient=False)
         return held.token
@@ -275,7 +281,7 @@ class Engine:
         """Start a new chain of tokens by a code that a person types in elsewhere."""
         self.require_open()
         flow = DeviceFlow(
-            Ledger(self.store, key=self.prefix + slot.key, holder=self.holder, policy=self.policy, now=self.now),
+            self._means.ledger(slot.key),
             self.now,
             self._closing,
             ask=self.client.device_code,
@@ -377,8 +383,12 @@ class Engine:
             slot.close()
 
     async def _finish(self) -> None:
-        """Let tasks that are between `begin` and `commit` finish; cancel what waits for anything else."""
+        """Let tasks that are between `begin` and `commit` finish, and cancel the others; then store what is pending."""
         await self.crew.dismiss(all_but=self._means.writers.__contains__, within=self.policy.lease)
+        await self._store_pending()
+
+    async def _store_pending(self) -> None:
+        """Try once more to store what could not be stored before."""
         unstored = iter([slot for slot in self.slots.values() if slot.pending is not None])
         until = self.now() + self.policy.lease
         while some := tuple(itertools.islice(unstored, _RESCUED_AT_ONCE)):
