@@ -86,6 +86,18 @@ def _rebuilt(kind: type[_E], args: tuple[Any, ...], details: dict[str, Any]) -> 
     return error
 
 
+def recast(error: ZoomAuthError, kind: type[_E], message: str, *, retry_after: float | None = None) -> _E:
+    """Return an error of another class, with a text of its own, and with what Zoom said in this one."""
+    return kind(
+        message,
+        retry_after=retry_after,
+        error=error.error,
+        reason=error.reason,
+        status=error.status,
+        tracking_id=error.tracking_id,
+    )
+
+
 class ConfigurationError(ZoomAuthError, ValueError):
     """Something that only a person can correct: credentials, an option, the app's settings at Zoom."""
 

@@ -12,6 +12,11 @@ from zoom_async_auth.oauth.framed import framed
 _LONGEST_KEY = 200
 
 
+def prefix_of(credentials: Credentials, base_url: str) -> str:
+    """Return what the names of all tokens of one app begin with in a store; the key of an identity follows."""
+    return f"{namespace_of(credentials, base_url)}/"
+
+
 def namespace_of(credentials: Credentials, base_url: str) -> str:
     """Return the name under which all tokens of one app are stored: a digest, with nothing readable in it.
 

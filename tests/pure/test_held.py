@@ -25,10 +25,16 @@ def seen(age: float, *, record: Record = RECORD, luck: float = 0.0) -> Held | No
 @pytest.mark.parametrize(("luck", "stale_at"), [(0.0, 4300.0), (0.5, 4120.0)])
 def test_a_tokens_life_is_counted_from_before_its_request(luck: float, stale_at: float) -> None:
     """Zoom's count began while the answer was on its way; luck spreads a fleet that started together (F35, F76)."""
-    held = arrived(TOKEN, generation=1, sent_at=1000.0, now=1002.0, policy=POLICY, luck=luck)
+    held = arrived(TOKEN, generation=1, issued_at=5.0, sent_at=1000.0, now=1002.0, policy=POLICY, luck=luck)
 
     assert held == Held(
-        token=TOKEN, generation=1, arrived_at=1002.0, stale_at=stale_at, withheld_at=4590.0, expires_at=4600.0
+        token=TOKEN,
+        generation=1,
+        arrived_at=1002.0,
+        stale_at=stale_at,
+        withheld_at=4590.0,
+        expires_at=4600.0,
+        issued_at=5.0,
     )
 
 

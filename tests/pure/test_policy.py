@@ -71,7 +71,7 @@ def test_backoff_is_never_zero_never_over_a_minute_and_leaves_time_for_more_trie
 def test_a_forced_attempt_respects_the_floor_and_what_zoom_wishes() -> None:
     restraint = Restraint(floor=5.0, backoff=60.0)
     assert (restraint.until(forced=False), restraint.until(forced=True)) == (60.0, 5.0)
-    pause = Pause(wished=7.0, probe=1800.0)
+    pause = Pause(asked_until=7.0, refused_until=1800.0)
     assert (pause.until(forced=False), pause.until(forced=True)) == (1800.0, 7.0)
 
 
@@ -80,18 +80,18 @@ def test_what_zoom_wishes_outlives_a_success_and_never_shrinks() -> None:
     wish = TokenUnavailableError("slow down", retry_after=100.0)
     shorter = TokenUnavailableError("slow down", retry_after=1.0)
     pause = Pause().after(wish, now=10.0, probing=True)
-    assert pause.wished == 110.0
-    assert pause.after(None, now=20.0, probing=True).wished == 110.0
-    assert pause.after(shorter, now=20.0, probing=True).wished == 110.0
-    assert pause.after(TROUBLE, now=20.0, probing=True).wished == 110.0
+    assert pause.asked_until == 110.0
+    assert pause.after(None, now=20.0, probing=True).asked_until == 110.0
+    assert pause.after(shorter, now=20.0, probing=True).asked_until == 110.0
+    assert pause.after(TROUBLE, now=20.0, probing=True).asked_until == 110.0
 
 
 def test_a_misconfigured_app_is_probed_slowly_until_it_works() -> None:
     """F14."""
     pause = Pause().after(ConfigurationError("no"), now=10.0, probing=True)
-    assert pause.probe == 10.0 + PROBE_PAUSE
-    assert pause.after(None, now=20.0, probing=True).probe == -math.inf
-    assert pause.after(AuthorizationRequiredError("gone"), now=20.0, probing=True).probe == -math.inf
+    assert pause.refused_until == 10.0 + PROBE_PAUSE
+    assert pause.after(None, now=20.0, probing=True).refused_until == -math.inf
+    assert pause.after(AuthorizationRequiredError("gone"), now=20.0, probing=True).refused_until == -math.inf
 
 
 def test_an_answer_that_says_nothing_of_the_app_does_not_end_the_slow_probe() -> None:
@@ -110,10 +110,11 @@ def test_why_there_is_a_pause_is_told_by_what_holds_it_longer() -> None:
     assert both.after(None, now=1.0, probing=True).reason_at(5.0) is None
 
 
-def test_a_refusal_clears_the_backoff_and_remembers_why() -> None:
-    error = TokenUnavailableError("only a person can help")
-    restraint = Restraint(backoff=60.0, failures=7).after_refusal(error, look_at=3.0)
-    assert restraint == Restraint(floor=3.0, last_error=error)
+def test_when_only_a_person_can_help_nothing_is_sent_before_a_look_and_no_backoff_is_left() -> None:
+    error = AuthorizationRequiredError("only a person can help")
+    restraint = Restraint.for_a_person(error, look_at=3.0)
+    assert (restraint.until(forced=False), restraint.until(forced=True)) == (3.0, 3.0)
+    assert (restraint.failures, restraint.last_error) == (0, error)
 
 
 def test_relief_keeps_the_floor_alone() -> None:

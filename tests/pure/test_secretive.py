@@ -56,7 +56,7 @@ VALUES: list[object] = [
         interval=5.0,
     ),
     Record(generation=1, token=TOKEN, issued_at=0.0, expires_at=3599.0),
-    Held(token=TOKEN, generation=1, arrived_at=0.0, stale_at=0.0, withheld_at=0.0, expires_at=0.0),
+    Held(token=TOKEN, generation=1, arrived_at=0.0, stale_at=0.0, withheld_at=0.0, expires_at=0.0, issued_at=0.0),
     Serving(CANARY, 0.0),  # the last one: the only one that takes positional arguments
 ]
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from zoom_async_auth.bearer import TOKEN_REJECTED
+from zoom_async_auth.bearer import TOKEN_REJECTED, UNAUTHORIZED
 from zoom_async_auth.cli.claims import claims_of
 from zoom_async_auth.cli.terminal import note, progress, tell, tell_json
 from zoom_async_auth.cli.who import Person, base_url_of, opened
@@ -25,7 +25,6 @@ from zoom_async_auth.oauth.token import StoredToken, Token
 
 _CLOCK = SystemClock()
 _PATIENCE = 10.0
-_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +182,7 @@ class _Probing:
             async with self._manager.session() as zoom:
                 headers = {"Authorization": f"Bearer {token.access_token}"}
                 async with zoom.get("/v2/users/me", headers=headers) as response:
-                    if response.status != _UNAUTHORIZED:
+                    if response.status != UNAUTHORIZED:
                         return "lives"
                     content = await response.json(content_type=None)
                     return "is dead" if content.get("code") == TOKEN_REJECTED else "is refused, for another reason"

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from zoom_async_auth.cli.place import Address, Place, address_of, place_at
-from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError
-from zoom_async_auth.identity import DEFAULT_KEY, namespace_of, require_key
+from zoom_async_auth.errors import AuthorizationRequiredError, ConfigurationError, recast
+from zoom_async_auth.identity import DEFAULT_KEY, prefix_of, require_key
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.origin import ZOOM, require_base_url
@@ -42,7 +42,7 @@ class Person:
     @property
     def store_key(self) -> str:
         """What the tokens are kept under."""
-        return f"{namespace_of(self.app, self.base_url)}/{self.key}"
+        return prefix_of(self.app, self.base_url) + self.key
 
     def nobody(self) -> AuthorizationRequiredError:
         """Return what is said if there is no login."""
@@ -85,13 +85,7 @@ class Person:
             try:
                 yield manager
             except AuthorizationRequiredError as refused:
-                failure = AuthorizationRequiredError(
-                    f"{refused.args[0]}: {LOG_IN}",
-                    error=refused.error,
-                    reason=refused.reason,
-                    status=refused.status,
-                    tracking_id=refused.tracking_id,
-                )
+                failure = recast(refused, AuthorizationRequiredError, f"{refused.args[0]}: {LOG_IN}")
             else:
                 return
         raise failure

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import anyio
 
 from zoom_async_auth.errors import ConfigurationError, MisuseError, StoreError
-from zoom_async_auth.identity import DEFAULT_KEY, namespace_of, require_key
+from zoom_async_auth.identity import DEFAULT_KEY, prefix_of, require_key
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.oauth.credentials import UserOAuth
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
@@ -213,7 +213,7 @@ class _Kept:
         return TokenManager(self._credentials, store=self._store, key=key, base_url=self._base_url, **options)
 
     async def forget(self, key: str) -> None:
-        failure = await self._forgotten(f"{namespace_of(self._credentials, self._base_url)}/{require_key(key)}")
+        failure = await self._forgotten(prefix_of(self._credentials, self._base_url) + require_key(key))
         if failure is not None:
             raise failure
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from zoom_async_auth.endpoint import Endpoint
-from zoom_async_auth.errors import AuthorizationRequiredError, TokenUnavailableError, ZoomAuthError
+from zoom_async_auth.errors import AuthorizationRequiredError, TokenUnavailableError, ZoomAuthError, recast
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant, DeviceCodeGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.oauth.wire import DeviceCode
@@ -91,31 +91,27 @@ class Client:
         return error
 
     def _disbelieved(self, refusal: ZoomAuthError) -> TokenUnavailableError:
-        doubt = TokenUnavailableError(
+        doubt = recast(
+            refusal,
+            TokenUnavailableError,
             "many refresh tokens are refused at once, and none is given up for it: is the app active, did its settings "
             "change? renew() believes what is said of one",
-            error=refusal.error,
-            reason=refusal.reason,
-            status=refusal.status,
-            tracking_id=refusal.tracking_id,
             retry_after=PAUSE,
         )
         if self.breaker.nothing_but_refusals:
-            self.pause = replace(self.pause, probe=self._now() + PAUSE, refusal=doubt)
+            self.pause = replace(self.pause, refused_until=self._now() + PAUSE, refused_by=doubt)
         return doubt
 
     def _wished_pause(self) -> ZoomAuthError | None:
-        left = self.pause.wished - self._now()
+        left = self.pause.asked_until - self._now()
         if left <= 0:
             return None
         return TokenUnavailableError("Zoom asked for a pause, nothing was sent: try again later", retry_after=left)
 
 
 def _not_yet_believed(refusal: ZoomAuthError) -> TokenUnavailableError:
-    return TokenUnavailableError(
+    return recast(
+        refusal,
+        TokenUnavailableError,
         "Zoom refuses the refresh token, which nobody has used for long: it is tried once more, in some hours",
-        error=refusal.error,
-        reason=refusal.reason,
-        status=refusal.status,
-        tracking_id=refusal.tracking_id,
     )

@@ -27,12 +27,14 @@ from zoom_async_auth.errors import (
     StoreError,
     TokenUnavailableError,
     ZoomAuthError,
+    recast,
 )
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
+from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import StoredToken, Token
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.keeper import ROUNDS, UNSTEADY, Keeper, Pending
-from zoom_async_auth.renewal.ledger import Ledger, Look
+from zoom_async_auth.renewal.ledger import Look
 from zoom_async_auth.renewal.means import Means
 
 _LONGEST_WAIT = 2.0
@@ -49,6 +51,22 @@ class _Refused:
 
     generation: int
     error: AuthorizationRequiredError
+
+
+@secretive
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a renewal is for.
+
+    Attributes:
+        ours: The token that we have, or had.
+        trusted: Whether it is still served: nobody rejected it.
+        forced: Whether a refresh token that is noted as dead is tried once more.
+    """
+
+    ours: Held | None
+    trusted: bool
+    forced: bool
 
 
 class Exchange:
@@ -76,9 +94,7 @@ class Exchange:
     def __init__(self, means: Means, *, key: str) -> None:
         self._means = means
         self._policy = means.policy
-        self._ledger = Ledger(
-            means.store, key=means.prefix + key, holder=means.holder, policy=means.policy, now=means.now
-        )
+        self._ledger = means.ledger(key)
         self._keeper = Keeper(self._ledger, means.client, key=key, is_app=means.is_app, announce=means.announce)
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
@@ -104,23 +120,19 @@ class Exchange:
             and self._outranked_until <= self._means.now()
         )
 
-    async def renew(self, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError:
-        """Return a token other than `ours`: the store's if it has one, else a new one from Zoom.
-
-        Args:
-            ours: The token that we have, or had.
-            trusted: Whether nobody rejected it.
-            forced: Whether a refresh token that is noted as dead is tried once more.
-        """
+    async def renew(self, wanted: Wanted) -> Held | ZoomAuthError:
+        """Return a token other than ours: the store's if it has one, else a new one from Zoom."""
+        ours = wanted.ours
         self._since = self._means.now()
         give_up_at = self._since + (self._policy.attempt_timeout if self._means.is_app else self._policy.lease)
-        seen: Held | ZoomAuthError | Look = await self._ledger.peek()
+        outcome: Held | ZoomAuthError | Look = await self._ledger.peek()
         authoritative = False
         for _ in range(ROUNDS):
-            if isinstance(seen, StoreError):
-                return await self._without_store(ours, seen)
-            if not isinstance(seen, Look):
-                return seen
+            if isinstance(outcome, StoreError):
+                return await self._without_store(ours, outcome)
+            if not isinstance(outcome, Look):
+                return outcome
+            seen = outcome
             generation = seen.reading.generation
             if ours is not None and generation < ours.generation and not authoritative:
                 generation = ours.generation  # a peek may lag: ask with authority, for what we have
@@ -128,18 +140,18 @@ class Exchange:
                 if (failure := await self._put_back(seen, ours)) is not None:
                     return failure
                 generation = ours.generation
-            elif (known := self._known(seen, ours, trusted=trusted, forced=forced)) is not None:
+            elif (known := self._known(seen, wanted)) is not None:
                 return self._adopt(known) if isinstance(known, Held) else known
             elif authoritative and (busy := seen.reading.lease_left) > 0:  # in a peek it could be our own
                 if (left := give_up_at - self._means.now()) <= 0:
                     return await self._without_lease(ours, busy)
                 await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
-            seen = await self._attempt(generation, ours, trusted=trusted, forced=forced)
+            outcome = await self._attempt(generation, wanted)
             authoritative = True
         return UNSTEADY.copy()
 
-    async def find(self, ours: Held | None, *, trusted: bool, forced: bool) -> Held | AuthorizationRequiredError | None:
-        """Return what `renew` would without a request: a better token than `ours`, or that only a person can help.
+    async def find(self, wanted: Wanted) -> Held | AuthorizationRequiredError | None:
+        """Return what `renew` would without a request: a better token than ours, or that only a person can help.
 
         Takes no lease.
         """
@@ -147,11 +159,11 @@ class Exchange:
         seen = await self._ledger.peek()
         if isinstance(seen, StoreError):
             return None
-        if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
+        if (better := self._adoptable(seen, wanted)) is not None:
             return self._adopt(better)
-        if self.pending is not None or (ours is not None and seen.reading.generation < ours.generation):
+        if self.pending is not None or (wanted.ours is not None and seen.reading.generation < wanted.ours.generation):
             return None  # what we have may outrank what was found
-        return self._needs_person(seen, forced=forced)
+        return self._needs_person(seen, wanted)
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
@@ -257,9 +269,7 @@ class Exchange:
             finally:
                 self._means.writers.discard(task)
 
-    async def _attempt(
-        self, generation: int, ours: Held | None, *, trusted: bool, forced: bool
-    ) -> Held | ZoomAuthError | Look:
+    async def _attempt(self, generation: int, wanted: Wanted) -> Held | ZoomAuthError | Look:
         async with self._writing():
             if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
@@ -271,14 +281,14 @@ class Exchange:
                 return seen
             if (busy := self._outranked_until - self._means.now()) > 0 and self._ledger.has_foreign_intent(seen):
                 return seen.busy(busy)
-            grant = self._ready(seen, ours if trusted else None, forced=forced)
+            grant = self._ready(seen, wanted)
             if isinstance(grant, Look | ZoomAuthError):
                 await self._release(seen)
                 return grant
-            if self._refused is not None and self._refused.generation == generation and not forced:
+            if self._refused is not None and self._refused.generation == generation and not wanted.forced:
                 return await self._bury(seen, self._refused.error)
             sent_at = self._means.now()
-            answer = await self._means.client.exchange(grant, key=self.key, forced=forced)
+            answer = await self._means.client.exchange(grant, key=self.key, forced=wanted.forced)
             if isinstance(answer, Token):
                 return await self._keep_renewed(seen, answer, sent_at)
             return await self._failed(seen, answer)
@@ -289,9 +299,9 @@ class Exchange:
                 return StoreError(_NOT_STORED_YET)
             return await self._keeper.put_back(seen, ours)
 
-    def _ready(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | Look | ZoomAuthError:
+    def _ready(self, seen: Look, wanted: Wanted) -> Grant | Look | ZoomAuthError:
         """Return what is to be sent; the look, if the lease does not cover a request any more; or why nothing is."""
-        grant = self._grant(seen, served, forced=forced)
+        grant = self._grant(seen, wanted)
         if isinstance(grant, ZoomAuthError):
             return grant
         if self._means.closing.is_set():  # meanwhile
@@ -300,17 +310,17 @@ class Exchange:
             return seen  # the host slept, or the store was slow
         return grant
 
-    def _grant(self, seen: Look, served: Held | None, *, forced: bool) -> Grant | ZoomAuthError:
+    def _grant(self, seen: Look, wanted: Wanted) -> Grant | ZoomAuthError:
         if self._means.app_grant is not None:
             return self._means.app_grant
-        if (hopeless := self._needs_person(seen, forced=forced)) is not None:
-            return hopeless
+        if (failure := self._needs_person(seen, wanted)) is not None:
+            return failure
         record = seen.reading.record
         if record is None or record.token is None or record.token.refresh_token is None:
             return AuthorizationRequiredError("the stored token cannot be renewed: the person has to authorize again")
         # Whoever wrote that intent may be about to store the next token. While ours is served there is time to wait.
         doubt = self._ledger.foreign_doubt(seen)
-        left = 0.0 if served is None else served.withheld_at - self._means.now()
+        left = wanted.ours.withheld_at - self._means.now() if wanted.ours is not None and wanted.trusted else 0.0
         if (pause := min(doubt, left)) > 0:
             return TokenUnavailableError("another process sent the refresh token and has no answer", retry_after=pause)
         return RefreshTokenGrant(refresh_token=record.token.refresh_token)
@@ -332,11 +342,10 @@ class Exchange:
         """Declare the refresh token dead, unless somebody else may have spent it and be about to store the next."""
         if (doubt := self._ledger.foreign_doubt(seen)) > 0:
             await self._release(seen)
-            return TokenUnavailableError(
+            return recast(
+                error,
+                TokenUnavailableError,
                 "the refresh token is spent, perhaps by another process that has yet to store the next one",
-                error=error.error,
-                reason=error.reason,
-                status=error.status,
                 retry_after=doubt,
             )
         generation = seen.reading.generation
@@ -354,11 +363,9 @@ class Exchange:
         old = seen.reading.record
         if token.refresh_token is None and not self._means.is_app and old is not None and old.token is not None:
             token = replace(token, refresh_token=old.token.refresh_token)  # omitted: the old one goes on
-        sent = seen.reading.generation
-        record = seen.record_of(token, sent_at, generation=sent + 1)
-        held = replace(self._arrived(token, sent_at, generation=sent + 1), issued_at=record.issued_at)
-        pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record)
-        stored, record = await self._keeper.keep(pending, record)
+        record = seen.record_of(token, sent_at, generation=seen.reading.generation + 1)
+        held = self._arrived(token, sent_at, generation=record.generation, issued_at=record.issued_at)
+        stored, _ = await self._keeper.keep(token, record, sent_at=sent_at)
         if stored is False:
             await self._keeper.drop(token)
             return await self._ledger.look()
@@ -367,16 +374,14 @@ class Exchange:
         return held
 
     async def _keep_authorized(self, seen: Look, token: Token, sent_at: float) -> Held | ZoomAuthError:
-        sent = seen.reading.generation
-        record = seen.record_of(token, sent_at, generation=sent + 1)
-        pending = Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=True)
-        stored, record = await self._keeper.keep(pending, record)
+        record = seen.record_of(token, sent_at, generation=seen.reading.generation + 1)
+        stored, record = await self._keeper.keep(token, record, sent_at=sent_at, authorized=True)
         if stored is False:
             await self._keeper.drop(token)
             later = await self._ledger.look()
             held = None if isinstance(later, StoreError) else later.held(self._policy, self._means.random())
             return AuthorizationRequiredError(_CAME_LATER) if held is None else self._adopt(held)
-        held = replace(self._arrived(token, sent_at, generation=record.generation), issued_at=record.issued_at)
+        held = self._arrived(token, sent_at, generation=record.generation, issued_at=record.issued_at)
         self._took_effect(held)
         self._announce(events.Authorized(key=self.key, generation=held.generation))
         return held
@@ -422,15 +427,16 @@ class Exchange:
 
     # What the steps above are made of.
 
-    def _known(self, seen: Look, ours: Held | None, *, trusted: bool, forced: bool) -> Held | ZoomAuthError | None:
+    def _known(self, seen: Look, wanted: Wanted) -> Held | ZoomAuthError | None:
         """Return what follows from the record alone, without a request, if anything does."""
         if self._means.closing.is_set():
             return ManagerClosedError(_NOTHING_SENT)
-        if (better := self._adoptable(seen, ours, trusted=trusted)) is not None:
+        if (better := self._adoptable(seen, wanted)) is not None:
             return better
-        return self._needs_person(seen, forced=forced)
+        return self._needs_person(seen, wanted)
 
-    def _adoptable(self, seen: Look, ours: Held | None, *, trusted: bool) -> Held | None:
+    def _adoptable(self, seen: Look, wanted: Wanted) -> Held | None:
+        ours = wanted.ours
         held = seen.held(self._policy, self._means.random())
         if held is None or held.withheld_at <= self._means.now():
             return None
@@ -439,7 +445,7 @@ class Exchange:
         if held.token.access_token == ours.token.access_token:
             return None
         if self._means.is_app:
-            better = held.generation > ours.generation or not trusted or held.expires_at > ours.expires_at
+            better = held.generation > ours.generation or not wanted.trusted or held.expires_at > ours.expires_at
         else:  # generations begin anew when somebody authorizes after the store went back
             better = held.generation > ours.generation or seen.is_later_than(ours)
         return held if better else None
@@ -456,13 +462,14 @@ class Exchange:
         self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))
         return held
 
-    def _needs_person(self, seen: Look, *, forced: bool) -> AuthorizationRequiredError | None:
+    def _needs_person(self, seen: Look, wanted: Wanted) -> AuthorizationRequiredError | None:
+        """Return an error if there is no refresh token that may be sent."""
         record = seen.reading.record
         if self._means.is_app:
             return None
         if record is None or record.token is None:
             return AuthorizationRequiredError(_NOT_AUTHORIZED)
-        if record.cause is not None and not forced:
+        if record.cause is not None and not wanted.forced:
             return AuthorizationRequiredError(
                 "the stored authorization is dead: the person has to authorize the app again", error=record.cause
             )
@@ -497,10 +504,11 @@ class Exchange:
         if held.token.assumed:
             self._announce(events.FieldsAssumed(key=self.key, fields=held.token.assumed))
 
-    def _arrived(self, token: Token, sent_at: float, *, generation: int) -> Held:
+    def _arrived(self, token: Token, sent_at: float, *, generation: int, issued_at: float = -math.inf) -> Held:
         return arrived(
             token,
             generation=generation,
+            issued_at=issued_at,
             sent_at=sent_at,
             now=self._means.now(),
             policy=self._policy,

@@ -16,7 +16,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 
@@ -84,6 +84,17 @@ class Waits(Protocol):
         ...
 
 
+class _Place(NamedTuple):
+    """A place in the queue: they are in the order of what is compared first."""
+
+    last: bool
+    unhurried: bool
+    ends: float
+    luck: float
+    order: int  # of their coming: turns cannot be compared
+    turn: asyncio.Future[None]
+
+
 class Gate:
     """Hands out turns.
 
@@ -107,7 +118,7 @@ class Gate:
         self._spawn = spawn
         self._throttle = Throttle()
         self._random = random
-        self._queue: list[tuple[bool, bool, float, float, int, asyncio.Future[None]]] = []
+        self._queue: list[_Place] = []
         self._count = itertools.count()
         self._busy: asyncio.Task[None] | None = None
         self._last_at = -math.inf
@@ -122,7 +133,7 @@ class Gate:
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
-        return len({id(turn) for *_, turn in self._queue if not turn.done()})
+        return len({id(place.turn) for place in self._queue if not place.turn.done()})
 
     @property
     def limits(self) -> bool:
@@ -143,7 +154,7 @@ class Gate:
         luck = self._random()
 
         def enter(*, urgent: bool) -> None:
-            heapq.heappush(self._queue, (last, not urgent, about, luck, next(self._count), turn))
+            heapq.heappush(self._queue, _Place(last, not urgent, about, luck, next(self._count), turn))
 
         enter(urgent=flight.patience_left() > 0)
         flight.hurry = lambda: enter(urgent=True)
@@ -179,7 +190,7 @@ class Gate:
                 with anyio.move_on_after(min(pause, _LONGEST_SLICE)):  # the rate may rise meanwhile
                     await self._changed.wait()
                 continue
-            turn = heapq.heappop(self._queue)[-1]
+            turn = heapq.heappop(self._queue).turn
             if not turn.done():  # else it had its turn by a more urgent entry, or was given up
                 turn.set_result(None)
                 self._on_turn += 1

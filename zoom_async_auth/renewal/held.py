@@ -24,7 +24,7 @@ class Held:
     stale_at: float
     withheld_at: float
     expires_at: float
-    issued_at: float = -math.inf
+    issued_at: float
 
 
 @secretive
@@ -47,7 +47,16 @@ class Moment:
     store: float
 
 
-def arrived(token: Token, *, generation: int, sent_at: float, now: float, policy: RenewalPolicy, luck: float) -> Held:
+def arrived(
+    token: Token,
+    *,
+    generation: int,
+    issued_at: float,
+    sent_at: float,
+    now: float,
+    policy: RenewalPolicy,
+    luck: float,
+) -> Held:
     """Return a token that Zoom sent `now`, asked for at `sent_at`: its life is counted from before the request."""
     return Held(
         token=token,
@@ -56,6 +65,7 @@ def arrived(token: Token, *, generation: int, sent_at: float, now: float, policy
         stale_at=sent_at + policy.stale_age(token.expires_in, luck),
         withheld_at=sent_at + policy.withheld_age(token.expires_in),
         expires_at=sent_at + token.expires_in,
+        issued_at=issued_at,
     )
 
 

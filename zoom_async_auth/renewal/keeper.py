@@ -82,16 +82,33 @@ class Keeper:
         self._announce = announce
         self.pending: Pending | None = None
 
-    async def keep(self, pending: Pending, record: Record) -> tuple[bool | StoreError, Record]:
-        """Store what has arrived; if the store fails, or the program ends meanwhile, it is pending."""
+    async def keep(
+        self, token: Token, record: Record, *, sent_at: float, authorized: bool = False
+    ) -> tuple[bool | StoreError, Record]:
+        """Store what has arrived; if the store fails, or the program ends meanwhile, it is pending.
+
+        Args:
+            token: What Zoom sent.
+            record: What is to be stored of it.
+            sent_at: When it was asked for, by our clock.
+            authorized: Whether it came of a person's authorization.
+
+        Returns:
+            Whether it is stored (False: something outranks it; an error: it is pending), and the record as it is now.
+        """
+
+        def pending(record: Record, why: StoreError | None) -> Pending:
+            sent = record.generation - 1
+            return Pending(sent=sent, token=token, sent_at=sent_at, record=record, authorized=authorized, why=why)
+
         try:
-            stored, record = await self._place(record, authorized=pending.authorized)
+            stored, record = await self._place(record, authorized=authorized)
         except asyncio.CancelledError:
-            self.pending = pending
+            self.pending = pending(record, None)
             raise
         self.pending = None
         if isinstance(stored, StoreError):
-            self.pending = replace(pending, sent=record.generation - 1, record=record, why=stored)
+            self.pending = pending(record, stored)
             self._announce(events.CommitFailed(key=self._key, generation=record.generation, error=stored))
         return stored, record
 

@@ -13,11 +13,9 @@ from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.held import Held, Moment, found
 from zoom_async_auth.renewal.policy import SHORTEST_BACKOFF, RenewalPolicy
-from zoom_async_auth.stores.base import Begun, Reading, Record, Store
+from zoom_async_auth.stores.base import NO_GENERATION, Begun, Reading, Record, Store
 
 _T = TypeVar("_T")
-
-_NO_GENERATION = -1
 
 
 @secretive
@@ -87,7 +85,7 @@ class Ledger:
 
     async def look(self) -> Look | StoreError:
         """Look with authority, and take nothing: no record has the generation that is asked for."""
-        return await self.begin(_NO_GENERATION)
+        return await self.begin(NO_GENERATION)
 
     async def begin(self, generation: int, *, supersede: bool = False) -> Look | StoreError:
         """Take the lease and write the intent, if the record still has `generation`; look, in any case."""

@@ -8,7 +8,9 @@ from typing import Any
 from zoom_async_auth import events
 from zoom_async_auth.oauth.grants import AppGrant
 from zoom_async_auth.renewal.client import Client
+from zoom_async_auth.renewal.ledger import Ledger
 from zoom_async_auth.renewal.policy import RenewalPolicy
+from zoom_async_auth.renewal.scheduler import Tended
 from zoom_async_auth.stores.base import Store
 
 
@@ -45,10 +47,14 @@ class Means:
     random: Callable[[], float]
     announce: Callable[[events.Event], None]
     spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-    plan: Callable[[Any], None]
+    plan: Callable[[Tended], None]
     retire: Callable[[Any], bool]
     closing: asyncio.Event
     writers: set[object] = field(default_factory=set)
+
+    def ledger(self, key: str) -> Ledger:
+        """Return what asks the store about one identity."""
+        return Ledger(self.store, key=self.prefix + key, holder=self.holder, policy=self.policy, now=self.now)
 
     @property
     def is_app(self) -> bool:

@@ -97,6 +97,11 @@ class Restraint:
     failures: int = 0
     last_error: ZoomAuthError | None = None
 
+    @classmethod
+    def for_a_person(cls, error: ZoomAuthError, *, look_at: float) -> "Restraint":
+        """Return what holds when only a person can help: nothing is sent, the store is looked at from `look_at` on."""
+        return cls(floor=look_at, last_error=error)
+
     def until(self, *, forced: bool) -> float:
         """Return the moment up to which it holds. A forced attempt respects nothing but the floor."""
         return self.floor if forced else max(self.floor, self.backoff)
@@ -116,10 +121,6 @@ class Restraint:
         pause = max(SHORTEST_BACKOFF, luck * longest)
         return replace(self, backoff=now + pause, failures=self.failures + 1, last_error=error)
 
-    def after_refusal(self, error: ZoomAuthError, *, look_at: float) -> "Restraint":
-        """Return what holds when only a person can help: nothing is sent, the store is looked at from `look_at` on."""
-        return Restraint(floor=look_at, last_error=error)
-
     def relieved(self) -> "Restraint":
         """Return what is left once the trouble is over: the floor."""
         return Restraint(floor=self.floor)
@@ -133,27 +134,27 @@ class Pause:
     """What holds back every request of one client id. It outlives flights; times are moments of the manager's clock.
 
     Attributes:
-        wished: Up to when Zoom wants no request (`Retry-After`), or a TLS connection that is not to be trusted suggests
-            none.
-        probe: Up to when an app that Zoom calls misconfigured is left alone: only a person can mend that.
-        wish: The error that `wished` came with.
-        refusal: The error that `probe` came with.
+        asked_until: Up to when Zoom wants no request (`Retry-After`), or a TLS connection that is not to be trusted
+            suggests none.
+        asked_by: The error that said so.
+        refused_until: Up to when an app that Zoom calls misconfigured is left alone: only a person can mend that.
+        refused_by: The error that said so.
     """
 
-    wished: float = _NEVER
-    probe: float = _NEVER
-    wish: ZoomAuthError | None = None
-    refusal: ZoomAuthError | None = None
+    asked_until: float = _NEVER
+    asked_by: ZoomAuthError | None = None
+    refused_until: float = _NEVER
+    refused_by: ZoomAuthError | None = None
 
     def until(self, *, forced: bool) -> float:
-        """Return the moment up to which it holds. A forced attempt respects what Zoom wishes, nothing else."""
-        return self.wished if forced else max(self.wished, self.probe)
+        """Return the moment up to which it holds. A forced attempt respects what Zoom asked for, nothing else."""
+        return self.asked_until if forced else max(self.asked_until, self.refused_until)
 
     def reason_at(self, now: float) -> ZoomAuthError | None:
         """Return why it holds so long; None once it is over."""
         if self.until(forced=False) <= now:
             return None
-        return self.refusal if self.probe > self.wished else self.wish
+        return self.refused_by if self.refused_until > self.asked_until else self.asked_by
 
     def after(self, error: ZoomAuthError | None, *, now: float, probing: bool) -> "Pause":
         """Return what holds after an answer.
@@ -163,10 +164,10 @@ class Pause:
             now: The moment of the answer.
             probing: Whether the answer tells how the app itself is configured.
         """
-        wished = _NEVER if error is None or error.retry_after is None else now + error.retry_after
+        until = _NEVER if error is None or error.retry_after is None else now + error.retry_after
         refused = probing and isinstance(error, ConfigurationError)
         accepted = probing and (error is None or isinstance(error, AuthorizationRequiredError))
-        pause = replace(self, wished=wished, wish=error) if wished > self.wished else self
+        pause = replace(self, asked_until=until, asked_by=error) if until > self.asked_until else self
         if refused:
-            return replace(pause, probe=now + PROBE_PAUSE, refusal=error)
-        return replace(pause, probe=_NEVER, refusal=None) if accepted else pause
+            return replace(pause, refused_until=now + PROBE_PAUSE, refused_by=error)
+        return replace(pause, refused_until=_NEVER, refused_by=None) if accepted else pause

@@ -5,7 +5,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 
@@ -37,6 +37,15 @@ class Tended(Protocol):
         ...
 
 
+class _Note(NamedTuple):
+    """When to look after something. It is void if its `due` is not the planned one any more."""
+
+    when: float
+    order: int  # of their coming: what is tended cannot be compared
+    planned: float
+    tended: Tended
+
+
 class Scheduler:
     """Calls `tend` when it is due.
 
@@ -50,9 +59,7 @@ class Scheduler:
         self._now = now
         self._restart_after = restart_after
         self._report = report
-        self._heap: list[
-            tuple[float, int, float, Tended]
-        ] = []  # when, a tie-breaker, the `due` that was planned for, whom
+        self._heap: list[_Note] = []
         self._longest = _FEW
         self._count = itertools.count()
         self._earlier = asyncio.Event()
@@ -62,7 +69,7 @@ class Scheduler:
         if tended.due in {tended.noted, math.inf}:
             return
         self._push(tended.due, tended.due, tended)
-        if self._heap[0][3] is tended:
+        if self._heap[0].tended is tended:
             self._earlier.set()
 
     async def run_for_ever(self) -> None:
@@ -80,7 +87,7 @@ class Scheduler:
         while True:
             self._earlier.clear()
             self._tend_due()
-            pause = self._heap[0][0] - self._now() if self._heap else LONGEST_SLICE
+            pause = self._heap[0].when - self._now() if self._heap else LONGEST_SLICE
             timer = loop.call_later(min(max(pause, 0.0), longest), self._earlier.set)
             try:
                 await self._earlier.wait()
@@ -89,7 +96,7 @@ class Scheduler:
 
     def _tend_due(self) -> None:
         for _ in range(_AT_ONCE):
-            if not self._heap or self._heap[0][0] > self._now():
+            if not self._heap or self._heap[0].when > self._now():
                 return
             _, _, planned, tended = heapq.heappop(self._heap)
             if planned != tended.due:
@@ -104,7 +111,7 @@ class Scheduler:
     def _push(self, when: float, planned: float, tended: Tended) -> None:
         tended.noted = planned
         if len(self._heap) >= self._longest:  # void notes keep alive what nobody needs
-            self._heap = [note for note in self._heap if note[2] == note[3].due]
+            self._heap = [note for note in self._heap if note.planned == note.tended.due]
             heapq.heapify(self._heap)
             self._longest = max(_FEW, 2 * len(self._heap))
-        heapq.heappush(self._heap, (when, next(self._count), planned, tended))
+        heapq.heappush(self._heap, _Note(when, next(self._count), planned, tended))

@@ -30,7 +30,7 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.token import StoredToken
-from zoom_async_auth.renewal.exchange import Exchange
+from zoom_async_auth.renewal.exchange import Exchange, Wanted
 from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving
 from zoom_async_auth.renewal.keeper import Pending
@@ -320,7 +320,7 @@ class Slot:
         self._looked_at = now
         edition, forced = self._edition, flight.forced
         with self._visit() as exchange:
-            found = await exchange.find(self.held, trusted=self.serving is not NOTHING, forced=forced)
+            found = await exchange.find(self._wanted(forced=forced))
         if self._edition != edition:
             return self.served()
         if isinstance(found, ZoomAuthError):
@@ -336,7 +336,7 @@ class Slot:
             return failure  # the refresh token that would be spent is known to this process alone
         edition, since = self._edition, self._means.now()
         with self._visit() as exchange:
-            outcome = await exchange.renew(self.held, trusted=self.serving is not NOTHING, forced=forced)
+            outcome = await exchange.renew(self._wanted(forced=forced))
         if self._edition != edition:  # authorized, revoked or forgotten while this one was on its way
             return self.served()
         if isinstance(outcome, ZoomAuthError):
@@ -344,6 +344,9 @@ class Slot:
         if not self.closed:
             self._publish(outcome)
         return outcome
+
+    def _wanted(self, *, forced: bool) -> Wanted:
+        return Wanted(ours=self.held, trusted=self.serving is not NOTHING, forced=forced)
 
     async def _store_in_background(self) -> None:
         await self._store_pending()
@@ -413,8 +416,7 @@ class Slot:
             self.due = math.inf  # it could get the next token, but nobody wants one now
         else:
             gone = AuthorizationRequiredError(f"{why}: the person has to authorize the app again")
-            now = self._means.now()
-            self.restraint = self.restraint.after_refusal(gone, look_at=now + self._means.policy.min_interval)
+            self._await_person(gone)
             self._replan()
         self._nudge()
 
@@ -422,7 +424,7 @@ class Slot:
         now, served = self._means.now(), self.served()
         news = type(self.restraint.last_error) is not type(error) or not isinstance(error, AuthorizationRequiredError)
         if isinstance(error, AuthorizationRequiredError):
-            self.restraint = self.restraint.after_refusal(error, look_at=now + self._means.policy.min_interval)
+            self._await_person(error)
         elif not isinstance(error, ManagerClosedError):
             # Several tries still fit into what a token has left; in its last seconds not ever more of them.
             left = 0.0 if served is None else max(served.withheld_at - now, 4 * self._means.policy.min_interval)
@@ -440,6 +442,10 @@ class Slot:
                 )
             )
         return error
+
+    def _await_person(self, error: AuthorizationRequiredError) -> None:
+        look_at = self._means.now() + self._means.policy.min_interval
+        self.restraint = Restraint.for_a_person(error, look_at=look_at)
 
     def _excuse(self) -> ZoomAuthError:
         """Say why there is no token yet, and when the next try is."""

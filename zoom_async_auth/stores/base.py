@@ -21,6 +21,10 @@ PLAUSIBLE_LEASE: Final = 60.0
 """
 
 
+NO_GENERATION: Final = -1
+"""No record has it: a `begin` for it is refused, and only looks."""
+
+
 @secretive
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:

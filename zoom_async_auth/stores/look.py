@@ -1,10 +1,6 @@
 """A look at a store that never lags: what `peek` does not promise."""
 
-from typing import Final
-
-from zoom_async_auth.stores.base import Begun, Reading, Store
-
-_NEVER: Final = -1
+from zoom_async_auth.stores.base import NO_GENERATION, Begun, Reading, Store
 
 
 async def look(store: Store, key: str) -> Reading:
@@ -13,5 +9,5 @@ async def look(store: Store, key: str) -> Reading:
     Raises:
         Exception: Whatever the store raises.
     """
-    answer = await store.begin(key, _NEVER, "nobody", 1.0)
+    answer = await store.begin(key, NO_GENERATION, "nobody", 1.0)
     return answer.reading if isinstance(answer, Begun) else answer

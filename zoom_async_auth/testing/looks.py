@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 from zoom_async_auth.oauth.token import Token
-from zoom_async_auth.stores.base import Reading, Record, Store
+from zoom_async_auth.stores.base import NO_GENERATION, Reading, Record, Store
 
 SOON = 5.0
 """Seconds within which what has to happen happens."""
@@ -14,7 +14,7 @@ LEASE = 20.0
 
 async def look(store: Store, key: str) -> Reading:
     """Look with authority, and take nothing: no record has this generation."""
-    answer = await store.begin(key, -1, "nobody", 0.001)
+    answer = await store.begin(key, NO_GENERATION, "nobody", 0.001)
     assert isinstance(answer, Reading)
     return answer
 
