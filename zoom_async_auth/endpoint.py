@@ -17,7 +17,7 @@ import anyio
 
 from zoom_async_auth.cancellation import is_being_cancelled
 from zoom_async_auth.clock import Clock
-from zoom_async_auth.errors import ConfigurationError, TokenUnavailableError, ZoomAuthError
+from zoom_async_auth.errors import ConfigurationError, MisuseError, TokenUnavailableError, ZoomAuthError
 from zoom_async_auth.oauth.credentials import Credentials, UserOAuth
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.origin import require_base_url
@@ -35,6 +35,7 @@ from zoom_async_auth.oauth.wire import (
 TLS_PAUSE = 60.0
 """Seconds before the next try when the server's certificate does not verify: that takes a person, or a network."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
+_ELSEWHERE = "the transport is in use on another event loop: make one for each"
 
 
 class Transport(Protocol):
@@ -158,9 +159,16 @@ class AiohttpTransport:
         self._ssl_context = ssl_context
         self._trust_env = trust_env
         self._users = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        if self._loop is not None and self._loop.is_closed():
+            self._users, self._session = 0, None  # it was not left before its loop ended
+        if self._users == 0:
+            self._loop = asyncio.get_running_loop()
+        elif self._loop is not asyncio.get_running_loop():
+            raise MisuseError(_ELSEWHERE)
         self._users += 1
         return self
 
@@ -176,8 +184,8 @@ class AiohttpTransport:
         """Send one POST; see `Transport`."""
         session = self._opened()
         failure: ZoomAuthError | None = None
-        if session is None:
-            failure = ConfigurationError("the transport is not open: enter it (async with), or give it to a manager")
+        if isinstance(session, ZoomAuthError):
+            failure = session
         else:
             # Not aiohttp's limit on the total: it throws away what has arrived while a process was stopped beyond it,
             # and that may be the only live refresh token. A scope of anyio leaves what can go on.
@@ -204,9 +212,11 @@ class AiohttpTransport:
                     break
             return Answer(status=response.status, headers=dict(response.headers), body=bytes(received))
 
-    def _opened(self) -> aiohttp.ClientSession | None:
+    def _opened(self) -> aiohttp.ClientSession | ZoomAuthError:
         if self._users == 0:
-            return None
+            return ConfigurationError("the transport is not open: enter it (async with), or give it to a manager")
+        if self._loop is not asyncio.get_running_loop():
+            return MisuseError(_ELSEWHERE)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # A connection that Zoom has closed meanwhile would fail a POST in a way that leaves it in doubt.

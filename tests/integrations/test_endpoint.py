@@ -18,6 +18,7 @@ from zoom_async_auth import (
     AccountCredentialsGrant,
     ClientCredentials,
     ConfigurationError,
+    MisuseError,
     RefreshTokenGrant,
     ServerToServer,
     Token,
@@ -354,6 +355,41 @@ async def test_a_shared_transport_is_closed_by_its_last_user() -> None:
         assert transport._session is None
         async with _endpoint(server.url, transport=transport) as again:
             assert isinstance(await again.exchange(GRANT), Token)
+
+
+def test_a_transport_that_was_not_left_before_its_loop_ended_serves_the_next_one() -> None:
+    transport = AiohttpTransport()
+
+    async def exchanged() -> Token | ZoomAuthError:
+        async with raw_server(answers()) as server:
+            endpoint = await _endpoint(server.url, transport=transport).__aenter__()
+            outcome = await endpoint.exchange(GRANT)
+            await endpoint.__aexit__(None, None, None)
+            await endpoint.__aenter__()
+            return outcome
+
+    for _ in range(2):
+        assert isinstance(asyncio.run(exchanged()), Token)
+
+
+async def test_a_transport_belongs_to_one_event_loop() -> None:
+    """A second one gets a clear error, and no refresh token is in doubt for it."""
+    transport = AiohttpTransport()
+    async with raw_server(answers()) as server, _endpoint(server.url, transport=transport) as endpoint:
+
+        async def enter() -> None:
+            async with _endpoint(server.url, transport=transport):
+                pass
+
+        async def send() -> Token | ZoomAuthError:
+            return await endpoint.exchange(GRANT)
+
+        with pytest.raises(MisuseError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, enter())
+        outcome = await asyncio.to_thread(asyncio.run, send())
+        assert isinstance(outcome, MisuseError)
+        assert not outcome.in_doubt
+        assert isinstance(await endpoint.exchange(GRANT), Token)
 
 
 async def test_a_cancelled_exchange_drops_the_request() -> None:
