@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from tests.engine.world import QUIET, FaultyStore, World
 from zoom_async_auth import AuthorizationRequiredError, StoreError, TokenManager
 from zoom_async_auth.events import GrantDied, LateTokenDropped, StoreBypassed, StoreWentBack, TokenAdopted, TokenRenewed
+from zoom_async_auth.stores.base import Reading
 from zoom_async_auth.stores.encrypted import EncryptedStore
 from zoom_async_auth.stores.layered import PATIENCE, PAUSE, LayeredStore
 from zoom_async_auth.stores.memory import MemoryStore
@@ -97,6 +98,15 @@ async def test_a_front_that_is_slow_or_down_or_emptied_is_not_noticed(world: Wor
     assert set(world.zoom.stats["refresh_token"]) == {"ok"}
     assert not world.seen(GrantDied)
     assert not world.seen(LateTokenDropped)
+
+
+async def test_a_front_whose_own_task_was_cancelled_is_not_noticed(world: World, layers: Layers) -> None:
+    async def cancelled(*_: object, **__: object) -> Reading:
+        raise asyncio.CancelledError
+
+    async with _fleet(world, layers, 1) as (manager,):
+        layers.front.peek = cancelled  # type: ignore[method-assign]
+        assert world.is_good((await manager.renew()).access_token)
 
 
 async def test_a_slow_front_costs_a_quarter_of_a_second_and_then_nothing_for_a_while(layers: Layers) -> None:

@@ -22,6 +22,7 @@ from typing import Final, Self, TypeVar
 
 import anyio
 
+from zoom_async_auth.cancellation import is_being_cancelled
 from zoom_async_auth.errors import MisuseError, StoreError
 from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
 from zoom_async_auth.stores.look import look
@@ -249,6 +250,9 @@ class LayeredStore:
         with anyio.move_on_after(patience):
             try:
                 return await ask()
+            except asyncio.CancelledError:
+                if is_being_cancelled():
+                    raise  # else what it waited for was cancelled, not we
             except StoreError as error:
                 if not error.transient:
                     return error.copy()
