@@ -18,6 +18,7 @@ from zoom_async_auth import (
     TokenUnavailableError,
 )
 from zoom_async_auth.events import GrantDied, RenewalFailed
+from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.renewal.sleepers import FEW, Sleepers
 from zoom_async_auth.renewal.sweep import LATER
 from zoom_async_auth.stores.base import Store
@@ -283,6 +284,40 @@ async def test_a_claim_that_is_given_back_takes_nobody_elses_lease(
         assert await _leases(store, other, ["user-0"]) != [0.0]
         world.wire.held_before.set()
         assert world.is_good(await asking)
+
+
+async def test_a_code_that_is_refused_says_nothing_about_the_token_that_the_sweep_renews(
+    world: World, store: MemoryStore
+) -> None:
+    wrong = AuthorizationCodeGrant(code="wrong", redirect_uri=world.zoom.redirect_uri)
+    async with pool_of(world, store) as pool:
+        sleepers = pool._engine.client.sleepers
+        sleepers.asked.add("alice")  # her renewal waits for its turn
+        with pytest.raises(AuthorizationRequiredError, match="ask the person"):
+            await pool.authorize("alice", wrong)
+        assert sleepers.asked == {"alice"}
+        assert not sleepers._refused_at
+
+
+async def test_a_store_that_never_answers_a_claim_ends_no_sweep(
+    world: World, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer is lost, and unused refresh tokens would die of it, one by one, months later."""
+    await _with_a_backlog(world, store, dead=0, alive=3)
+    claim, claims = store.claim, 0
+
+    async def hangs_once(*arguments: Any, **options: Any) -> tuple[str, ...]:
+        nonlocal claims
+        claims += 1
+        if claims == 1:
+            await asyncio.Event().wait()
+        return await claim(*arguments, **options)
+
+    monkeypatch.setattr(store, "claim", hangs_once)
+    async with pool_of(world, store, clock=LoopClock.running()) as pool:
+        await asyncio.sleep(DAY)
+        assert [generation(store, pool, f"user-{number}") for number in range(3)] == [2] * 3
+        assert [str(event.error) for event in world.seen(RenewalFailed)] == ["the store failed: TimeoutError"]
 
 
 async def test_a_refusal_of_long_ago_is_forgotten(world: World) -> None:

@@ -1,6 +1,5 @@
 """One client id at Zoom: its endpoints, and the pauses that all its identities have to keep."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,10 +27,9 @@ class Client:
         pause: What holds the next request back.
         breaker: Whether refusals are believed.
         sleepers: Whether those of tokens that nobody uses are.
-        lifetime: How long Zoom's latest token lives, in seconds; infinite as long as that is not known.
     """
 
-    __slots__ = ("_endpoint", "_now", "breaker", "gate", "lifetime", "pause", "sleepers")
+    __slots__ = ("_endpoint", "_now", "breaker", "gate", "pause", "sleepers")
 
     def __init__(self, endpoint: Endpoint, now: Callable[[], float], *, gate: Gate) -> None:
         self._endpoint = endpoint
@@ -40,7 +38,6 @@ class Client:
         self.breaker: Breaker = Breaker(now)
         self.sleepers: Sleepers = Sleepers(now)
         self.pause: Pause = Pause()
-        self.lifetime: float = math.inf
 
     async def exchange(self, grant: Grant, *, key: str, forced: bool = False) -> Token | ZoomAuthError:
         """Ask for a token; see `Endpoint.exchange`.
@@ -56,11 +53,9 @@ class Client:
         failure = answer if isinstance(answer, ZoomAuthError) else None
         refreshing = isinstance(grant, RefreshTokenGrant)
         refused = isinstance(failure, AuthorizationRequiredError)
-        if isinstance(answer, Token):
-            self.lifetime = answer.expires_in
-            if refreshing:
-                self.sleepers.note_success(key)
-        if failure is not None and refused and key in self.sleepers.asked:
+        if refreshing and failure is None:
+            self.sleepers.note_success(key)
+        if refreshing and failure is not None and refused and key in self.sleepers.asked:
             return failure if self.sleepers.note_refusal(key) else _not_yet_believed(failure)
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
@@ -104,9 +99,12 @@ class Client:
 
     def _wished_pause(self) -> ZoomAuthError | None:
         left = self.pause.asked_until - self._now()
-        if left <= 0:
+        if left <= 0 or self.pause.asked_by is None:
             return None
-        return TokenUnavailableError("Zoom asked for a pause, nothing was sent: try again later", retry_after=left)
+        why = self.pause.asked_by
+        return recast(
+            why, TokenUnavailableError, f"nothing was sent, for an earlier answer: {why.args[0]}", retry_after=left
+        )
 
 
 def _not_yet_believed(refusal: ZoomAuthError) -> TokenUnavailableError:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
+
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.renewal.scheduler import Tended
 from zoom_async_auth.renewal.sleepers import FEW, Sleepers
@@ -115,9 +117,10 @@ class Sweep:
         now = self._now()
         self._passed_over = {key: until for key, until in self._passed_over.items() if until > now}
         limit = self._batch + len(self._passed_over)
-        claimed = await self._store.claim(
-            self._prefix, self._holder, older_than=self._age, lease=self._lease, limit=limit
-        )
+        with anyio.fail_after(self._lease):  # then what was claimed is free again
+            claimed = await self._store.claim(
+                self._prefix, self._holder, older_than=self._age, lease=self._lease, limit=limit
+            )
         keys = [key.removeprefix(self._prefix) for key in claimed]
         await self._give_back([key for key in keys if key in self._passed_over])
         wanted = [key for key in keys if key not in self._passed_over]
