@@ -26,8 +26,8 @@ class ZoomAuthError(Exception):
         reason: Zoom's `reason`, cleaned and cut.
         status: The HTTP status of Zoom's answer.
         tracking_id: Zoom's `x-zm-trackingid`, for its support.
-        in_doubt: Whether Zoom may have acted on the request although no readable answer came back: a refresh token
-            that was sent may be spent.
+        in_doubt: Whether what was asked for may have been done although no readable answer came back: by Zoom, then a
+            refresh token that was sent may be spent; or by a store, which may even do it later.
     """
 
     _transient_by_default: ClassVar[bool] = False

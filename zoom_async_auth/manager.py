@@ -193,11 +193,11 @@ class TokenManager:
         Raises:
             MisuseError, ManagerClosedError: It is not open, or belongs to another loop or process.
         """
-        outcome = self._engine.invalidate(self._slot, token)
+        rejected = self._engine.rejected(token)
         del token
-        if isinstance(outcome, ZoomAuthError):
-            raise outcome
-        return outcome
+        if isinstance(rejected, ZoomAuthError):
+            raise rejected
+        return self._slot.invalidate(rejected)
 
     async def authorize(self, grant: Grant | StoredToken) -> Token:
         """Start from a person's authorization, or go on with tokens that another program got.

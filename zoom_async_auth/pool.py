@@ -122,6 +122,8 @@ class TokenPool:
             raise misfit
         if not all(map(_is_positive, (rate, capacity, idle_after, 1 if keep_alive is None else keep_alive))):
             raise ConfigurationError("rate, capacity, idle_after and keep_alive must be numbers, more than 0")
+        if not isinstance(capacity, int):
+            raise ConfigurationError("capacity must be a whole number, more than 0")
         self._capacity = capacity
         self._crowded_at = capacity
         self._rate = rate
@@ -218,7 +220,10 @@ class TokenPool:
         return await self._engine.renew(self._use(key))
 
     def invalidate(self, key: str, token: str | Token, /) -> bool:
-        """Stop handing out `token`, because Zoom's API rejected it; tell whether it was the current one of `key`.
+        """Stop handing out `token`, because Zoom's API rejected it; see `TokenManager.invalidate`.
+
+        Returns:
+            Whether it was the current one of `key`; or may be, if that identity is not in memory.
 
         Raises:
             MisuseError, ManagerClosedError: The pool is not open, or belongs to another loop or process.
@@ -314,10 +319,16 @@ class TokenPool:
 
     def _invalidate(self, key: str, token: str | Token) -> bool | ZoomAuthError:
         try:
-            slot = self._slots.get(require_key(key))
+            key = require_key(key)
         except ConfigurationError as known:
             return known.copy()  # the frame that raises it must not hold the token
-        return self._engine.invalidate(slot, token)
+        rejected = self._engine.rejected(token)
+        if isinstance(rejected, ZoomAuthError):
+            return rejected
+        if (slot := self._slots.get(key)) is not None:
+            return slot.invalidate(rejected)
+        self._use(key).mistrust(rejected)
+        return True
 
     def _slot_of(self, key: str) -> Slot:
         """Return the slot of a key, if need be one that is not kept."""
@@ -333,10 +344,13 @@ class TokenPool:
         return slot
 
     async def _take_over(self, key: str, token: StoredToken) -> bool | ZoomAuthError:
+        slot = self._engine.slot(key)  # the one that an authorization uses: both begin under one lock
         try:
-            return await self._engine.take_over(self._slot_of(key), token)
+            return await self._engine.take_over(slot, token)
         except ZoomAuthError as closed:  # returned, so that the others of its batch end before it is raised
             return closed
+        finally:
+            self._let_sleep(slot)
 
     def _sweep_of(self, store: Store, age: float) -> Sweep:
         if not isinstance(store, Claimable) or not can_claim(store):

@@ -420,6 +420,37 @@ async def test_revoking_what_is_not_there_is_no_error_and_no_request(world: Worl
     assert world.wire.posts == 0
 
 
+async def test_a_renewal_ahead_that_waits_for_a_revocation_gets_no_token_that_nobody_wants(world: World) -> None:
+    """It turns stale while its revocation is on the wire."""
+    async with world.manager() as manager:
+        await manager.bearer()
+        await asyncio.sleep(3299.5)
+        world.wire.held_before = asyncio.Event()
+        revoking = asyncio.create_task(manager.revoke())
+        await asyncio.sleep(1.0)
+        assert manager._slot.flight is not None
+        world.wire.held_before.set()
+        world.wire.held_before = None
+        await revoking
+        await asyncio.sleep(2 * 3600.0)
+        assert world.zoom.stats["account_credentials"] == {"ok": 1}
+        assert world.is_good(await manager.bearer())
+
+
+async def test_a_caller_who_waits_while_an_apps_token_is_revoked_gets_the_next_one(world: World) -> None:
+    async with world.manager() as manager:
+        await manager.bearer()
+        world.wire.held_before = asyncio.Event()
+        revoking = asyncio.create_task(manager.revoke())
+        await asyncio.sleep(1.0)
+        renewing = asyncio.create_task(manager.renew())
+        await asyncio.sleep(1.0)
+        world.wire.held_before.set()
+        world.wire.held_before = None
+        await revoking
+        assert world.is_good((await renewing).access_token)
+
+
 async def test_an_app_that_revoked_its_token_gets_the_next_one_when_asked(world: World) -> None:
     async with world.manager() as manager:
         token = await manager.bearer()
@@ -442,6 +473,7 @@ async def test_a_code_is_not_spent_while_zoom_wants_a_pause(world: World) -> Non
         with pytest.raises(TokenUnavailableError, match="nothing was sent") as second:
             await manager.authorize(grant)
         assert first.value.retry_after == second.value.retry_after == pytest.approx(60.0)
+        assert first.value.args[0] in second.value.args[0]  # and why: it need not be Zoom who wants it
         assert world.wire.posts == 1
         await asyncio.sleep(60.1)
         await manager.authorize(grant)

@@ -4,7 +4,9 @@ import asyncio
 import math
 from contextvars import copy_context
 
-from tests.engine.world import World
+import pytest
+
+from tests.engine.world import World, turns
 from zoom_async_auth import TokenUnavailableError
 from zoom_async_auth.renewal.crew import Crew
 from zoom_async_auth.renewal.flight import Flight
@@ -58,6 +60,102 @@ async def test_no_more_than_fifty_renewals_are_under_way_at_once(world: World) -
     await asyncio.gather(*(renew() for _ in range(200)))
     assert most == 50
     assert 20.0 <= world.clock.monotonic() - began < 22.0
+
+
+async def test_who_has_given_up_goes_behind_those_who_wait(world: World) -> None:
+    """Else the renewals of a burst, whose callers are gone, hold up everybody who comes afterwards."""
+    gate = gate_of(world, 1.0)
+    order: list[str] = []
+
+    async def renew(name: str, flight: Flight[None]) -> None:
+        async with gate.turn(flight, ends=math.inf, last=False):
+            order.append(name)
+
+    def wanted(patience: float) -> Flight[None]:
+        flight = Flight[None](timeout=patience, excuse=lambda: TROUBLE)
+        waiting.append(asyncio.create_task(flight.wait()))
+        return flight
+
+    waiting: list[asyncio.Task[None]] = []
+    burst = [wanted(2.5) for _ in range(20)]
+    await turns()
+    renewals = [asyncio.create_task(renew("burst", flight)) for flight in burst]
+    await asyncio.sleep(5.0)
+    late = wanted(30.0)
+    await turns()
+    renewals.append(asyncio.create_task(renew("late", late)))
+    await asyncio.sleep(1.5)
+    assert order[-1] == "late"
+    await asyncio.gather(*renewals)
+    assert order.count("burst") == 20
+    late.land(None)
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_caller_without_any_token_waits_no_longer_than_one_whose_token_has_expired(world: World) -> None:
+    """Whether an identity was in memory is nothing that its callers can know."""
+    gate = gate_of(world, 1.0)
+    order: list[str] = []
+    flights = [Flight[None](timeout=30.0, excuse=lambda: TROUBLE) for _ in range(6)]
+    waiting = [asyncio.create_task(flight.wait()) for flight in flights]
+    await turns()
+
+    async def renew(name: str, flight: Flight[None], ends: float) -> None:
+        async with gate.turn(flight, ends=ends, last=False):
+            order.append(name)
+
+    await asyncio.gather(
+        *(renew("cold", flight, math.inf) for flight in flights[:3]),
+        *(renew("expired", flight, world.clock.monotonic() - 3600.0) for flight in flights[3:]),
+    )
+    assert order == ["cold"] * 3 + ["expired"] * 3
+    for flight in flights:
+        flight.land(None)
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_who_steps_aside_leaves_the_turn_to_others_and_takes_another_one(world: World) -> None:
+    gate = gate_of(world, 0.1)
+    flight = Flight[None](timeout=30.0, excuse=lambda: TROUBLE)
+    began = world.clock.monotonic()
+    times: list[float] = []
+
+    async def waits() -> None:
+        async with gate.turn(flight, ends=math.inf, last=False) as turn:
+            async with turn.aside():
+                await asyncio.sleep(5.0)
+            times.append(world.clock.monotonic() - began)
+
+    async def renews() -> None:
+        async with gate.turn(flight, ends=math.inf, last=False):
+            times.append(world.clock.monotonic() - began)
+
+    await asyncio.gather(waits(), renews())
+    assert times == [pytest.approx(0.0, abs=1.0), pytest.approx(10.0, abs=1.0)]
+    assert gate._on_turn == 0
+
+
+@pytest.mark.parametrize("after", [1.0, 6.0])
+async def test_who_is_cancelled_aside_or_on_the_way_back_holds_no_turn(world: World, after: float) -> None:
+    gate = gate_of(world, 0.1)
+    flight = Flight[None](timeout=30.0, excuse=lambda: TROUBLE)
+
+    async def waits() -> None:
+        async with gate.turn(flight, ends=math.inf, last=False) as turn, turn.aside():
+            await asyncio.sleep(5.0)
+
+    async def renews() -> None:
+        async with gate.turn(flight, ends=math.inf, last=False):
+            pass
+
+    waiting = asyncio.create_task(waits())
+    await asyncio.sleep(0.5)
+    await renews()  # so that the way back is long
+    await asyncio.sleep(after)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert gate._on_turn == 0
+    await renews()  # of the place that was left nothing is left
 
 
 async def test_a_turn_that_is_given_back_is_the_next_ones(world: World) -> None:

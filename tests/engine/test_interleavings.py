@@ -40,6 +40,55 @@ async def _opened(world: World, **options: Any) -> TokenManager:
     return manager
 
 
+class _GoesOn(FaultyStore):
+    """Gives up on a release after two seconds; what was asked for is done later, as by a server behind a slow wire."""
+
+    lateness = 0.0
+
+    async def release(self, key: str, holder: str, *, doubt: bool) -> None:
+        lateness, self.lateness = self.lateness, 0.0
+
+        async def work() -> None:
+            await asyncio.sleep(lateness)
+            await super(_GoesOn, self).release(key, holder, doubt=doubt)
+
+        task = asyncio.get_running_loop().create_task(work())
+        done, _ = await asyncio.wait({task}, timeout=2.0)
+        if not done:
+            raise TimeoutError
+
+
+async def test_a_release_that_is_carried_out_late_ends_no_lease_of_the_next_attempt(world: World) -> None:
+    """Interleaving: else another process would send the refresh token that is on the wire already."""
+    inner = world.store()
+    store = _GoesOn(inner)
+    one = await _opened(world, store=store)
+    async with world.personal(store=inner) as other:
+        await asyncio.sleep(31.0)
+        await other.bearer()
+        send = world.wire.send
+
+        async def no_connection(*_: object) -> Answer:
+            world.wire.send = send  # type: ignore[method-assign]
+            raise TokenUnavailableError("no connection")
+
+        world.wire.send = no_connection  # type: ignore[method-assign,assignment]
+        store.lateness = 2.5
+        renewing = asyncio.create_task(one.renew())
+        await asyncio.sleep(2.2)
+        world.wire.held_after = asyncio.Event()
+        await asyncio.sleep(0.8)  # released by now
+        also = asyncio.create_task(other.renew())
+        await asyncio.sleep(1.0)
+        world.wire.held_after.set()
+        world.wire.held_after = None
+        assert world.is_good((await also).access_token)
+        assert world.is_good((await renewing).access_token)
+    await one.aclose()
+    assert world.zoom.stats["refresh_token"].keys() == {"ok"}
+    assert not world.seen(GrantDied)
+
+
 async def test_two_processes_in_doubt_of_each_other_come_to_an_end(world: World) -> None:
     """Each tries again, and its doubt does not begin anew each time: else neither would ever believe the refusal."""
     store = world.store()

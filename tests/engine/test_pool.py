@@ -28,7 +28,7 @@ from zoom_async_auth.events import Authorized, GrantDied, TokenAdopted, TokenRen
 from zoom_async_auth.oauth.grants import AuthorizationCodeGrant
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.renewal.slot import Slot
-from zoom_async_auth.stores.base import Record, Store
+from zoom_async_auth.stores.base import Begun, Record, Store
 from zoom_async_auth.stores.memory import MemoryStore
 
 REFUSED = Answer(status=400, headers={}, body=b'{"reason":"Invalid Token!","error":"invalid_grant"}')
@@ -322,6 +322,84 @@ async def test_who_is_forgotten_is_no_longer_among_the_dead(world: World, pool: 
     assert pool.health().dead_keys == {"alice": "invalid_grant"}
     await pool.forget("alice")
     assert (pool.health().dead, pool.health().dead_keys) == (0, {})
+
+
+async def test_leases_of_a_process_that_was_killed_hold_up_nobody_else(world: World, store: MemoryStore) -> None:
+    """It had fifty renewals under way, as many as are under way at once: their leases are waited for aside."""
+    loop = asyncio.get_running_loop()
+    users, others = ([f"{name}-{number}" for number in range(50)] for name in ("killed", "other"))
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, *users, *others)
+    await asyncio.sleep(2 * HOUR)
+    async with pool_of(world, store, rate=100.0) as pool:
+        for user in users:
+            assert isinstance(await store.begin(pool._engine.prefix + user, 1, "killed", 20.0), Begun)
+        asking = [asyncio.create_task(pool.bearer(user)) for user in users]
+        await asyncio.sleep(1.0)
+        started = loop.time()
+        await asyncio.gather(*(pool.bearer(user) for user in others))
+        assert loop.time() - started < 2.0
+        assert all(map(world.is_good, await asyncio.gather(*asking)))
+    assert world.zoom.stats["refresh_token"] == {"ok": 100}
+
+
+async def test_all_who_wait_for_a_turn_hear_at_once_of_the_pause_that_zoom_wants(world: World, store: Store) -> None:
+    loop = asyncio.get_running_loop()
+    users = [f"user-{number}" for number in range(40)]
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, *users)
+    await asyncio.sleep(2 * HOUR)
+    async with pool_of(world, store, rate=2.0) as pool:
+        world.wire.instead.append(Answer(status=429, headers={"Retry-After": "300"}, body=b"{}"))
+        posts, started = world.wire.posts, loop.time()
+        outcomes = await asyncio.gather(*map(pool.bearer, users), return_exceptions=True)
+        assert loop.time() - started < 1.0
+        assert {type(outcome) for outcome in outcomes} == {TokenUnavailableError}
+        assert world.wire.posts == posts + 1
+
+
+async def test_a_rejected_token_is_not_handed_out_again_though_its_identity_left_memory(
+    world: World, store: Store
+) -> None:
+    """A request that is on its way keeps no identity in memory."""
+    async with pool_of(world, store, capacity=1) as pool:
+        await authorize(pool, world, "alice", "bob")
+        rejected = await pool.bearer("alice")
+        world.zoom.reject(rejected)
+        await pool.bearer("bob")
+        assert pool._slots.keys() == {"bob"}
+        assert pool.invalidate("alice", f"Bearer {rejected}") is True
+        assert world.is_good(await pool.bearer("alice"))
+        posts = world.wire.posts
+        await pool.bearer("bob")
+        assert pool._slots.keys() == {"bob"}
+        assert pool.invalidate("alice", rejected) is True  # told of late: another one is there
+        assert world.is_good(await pool.bearer("alice"))
+        assert world.wire.posts == posts
+
+
+async def test_an_authorization_outranks_an_import_that_began_before_it(world: World, store: Store) -> None:
+    """Interleaving: the import's question is slow on its way to the store."""
+    slow = FaultyStore(store)
+    imported = StoredToken(access_token="imported", refresh_token="old", expires_at=world.clock.time() + HOUR)
+    async with pool_of(world, slow, keep_alive=None) as pool:
+        slow.slow["begin"] = 0.5
+        importing = asyncio.create_task(pool.import_tokens([("alice", imported)]))
+        await asyncio.sleep(0.2)
+        slow.slow.clear()
+        await authorize(pool, world, "alice")
+        assert await importing == 1
+        assert world.is_good(await pool.bearer("alice"))
+        assert world.is_good((await pool.renew("alice")).access_token)
+
+
+async def test_the_short_life_of_one_token_says_nothing_about_those_of_others(world: World, pool: TokenPool) -> None:
+    await authorize(pool, world, "alice")
+    await asyncio.sleep(3000.0)
+    world.zoom.token_lifetime = 60.0
+    await authorize(pool, world, "bob")
+    world.zoom.token_lifetime = HOUR
+    assert (await pool.token("alice", valid_for=1800.0)).expires_in == HOUR
 
 
 async def test_a_pool_is_as_ready_from_any_thread_as_on_its_own_loop(pool: TokenPool) -> None:
@@ -700,7 +778,15 @@ async def test_names_of_nobody_cost_no_request_and_leave_memory(world: World, po
 
 @pytest.mark.parametrize(
     "options",
-    [{"rate": 0}, {"rate": "10"}, {"rate": True}, {"capacity": 0}, {"idle_after": math.nan}, {"keep_alive": 0}],
+    [
+        {"rate": 0},
+        {"rate": "10"},
+        {"rate": True},
+        {"capacity": 0},
+        {"capacity": 2.5},
+        {"idle_after": math.nan},
+        {"keep_alive": 0},
+    ],
 )
 async def test_a_value_that_cannot_be_is_refused(world: World, store: Store, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="more than 0"):

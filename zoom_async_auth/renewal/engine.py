@@ -233,7 +233,7 @@ class Engine:
             for _ in range(2):  # the first may bring what another process has, which is not new either
                 is_new = held.arrived_at >= asked_at and held.token.expires_in >= valid_for
                 lasts = held.expires_at - self.now() >= valid_for
-                if is_new or lasts or valid_for > self.client.lifetime:  # no other one would last longer
+                if is_new or lasts or valid_for > slot.lifetime:  # no other one would last longer
                     break
                 held = await slot.board().wait()
         if held.expires_at - self.now() < valid_for:
@@ -249,8 +249,8 @@ class Engine:
                 held = await slot.obtain()
             return held.token
 
-    def invalidate(self, slot: Slot | None, token: str | Token) -> bool | ZoomAuthError:
-        """Stop handing out a token that was rejected, if it is the slot's current one; tell whether it was.
+    def rejected(self, token: str | Token) -> str | ZoomAuthError:
+        """Return the access token that is to be invalidated.
 
         An error is returned: every frame up to the caller's holds the token.
         """
@@ -259,7 +259,7 @@ class Engine:
         if not isinstance(token, str | Token):
             return ConfigurationError("what is invalidated is an access token: a str, or a Token")
         access_token = token if isinstance(token, str) else token.access_token
-        return slot is not None and slot.invalidate(access_token.removeprefix("Bearer "))
+        return access_token.removeprefix("Bearer ")
 
     async def authorize(self, slot: Slot, grant: Grant | StoredToken) -> Token:
         """Start a new chain of tokens."""

@@ -16,8 +16,8 @@ Errors are returned, never raised: the frames here hold secrets, and a traceback
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from zoom_async_auth import events
@@ -79,6 +79,7 @@ class Exchange:
 
     __slots__ = (
         "_doubtful",
+        "_is_outdated",
         "_keeper",
         "_ledger",
         "_lock",
@@ -87,6 +88,7 @@ class Exchange:
         "_policy",
         "_refused",
         "_since",
+        "_unreleased_until",
         "key",
         "visitors",
     )
@@ -100,6 +102,8 @@ class Exchange:
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
         self._outranked_until = -math.inf  # until then our lease may be one that we took over in vain
+        self._unreleased_until = -math.inf  # until then a release may be carried out that was not answered
+        self._is_outdated = False  # whether what is being renewed was revoked, or forgotten, meanwhile
         self.key: str = key
         self._since = -math.inf  # when the renewal that is under way began
         self.visitors: int = 0
@@ -117,12 +121,19 @@ class Exchange:
             and self.pending is None
             and self._doubtful is None
             and self._refused is None
-            and self._outranked_until <= self._means.now()
+            and max(self._outranked_until, self._unreleased_until) <= self._means.now()
         )
 
-    async def renew(self, wanted: Wanted) -> Held | ZoomAuthError:
-        """Return a token other than ours: the store's if it has one, else a new one from Zoom."""
-        ours = wanted.ours
+    async def renew(
+        self, wanted: Wanted, *, aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    ) -> Held | ZoomAuthError:
+        """Return a token other than ours: the store's if it has one, else a new one from Zoom.
+
+        Args:
+            wanted: What it is for.
+            aside: Entered while somebody else's lease is waited for.
+        """
+        ours, self._is_outdated = wanted.ours, False
         self._since = self._means.now()
         give_up_at = self._since + (self._policy.attempt_timeout if self._means.is_app else self._policy.lease)
         outcome: Held | ZoomAuthError | Look = await self._ledger.peek()
@@ -145,7 +156,8 @@ class Exchange:
             elif authoritative and (busy := seen.reading.lease_left) > 0:  # in a peek it could be our own
                 if (left := give_up_at - self._means.now()) <= 0:
                     return await self._without_lease(ours, busy)
-                await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
+                async with aside():
+                    await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
             outcome = await self._attempt(generation, wanted)
             authoritative = True
         return UNSTEADY.copy()
@@ -174,7 +186,7 @@ class Exchange:
         """Give back a lease that was claimed for a renewal which does not come; one that is under way keeps it."""
         if not self._lock.locked():
             async with self._writing():
-                await self._ledger.release(doubt=True)
+                await self._give_back(doubt=True)
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
         """Start a new chain of tokens from a grant, or from tokens that another program got.
@@ -219,6 +231,7 @@ class Exchange:
                     return stored
                 if stored:
                     self._keeper.pending = None
+                    self._is_outdated = True
                     self._forget_trouble()
                     self._announce(events.TokenRevoked(key=self.key))
                     return None
@@ -230,6 +243,7 @@ class Exchange:
             failure = await self._ledger.forget()
             if failure is None:
                 self._keeper.pending = None
+                self._is_outdated = True
                 self._forget_trouble()
             return failure
 
@@ -276,6 +290,10 @@ class Exchange:
             if self.pending is not None and not self._means.is_app:
                 # An authorization came first. What the store has is dead; what we have lives in this process alone.
                 return StoreError(_NOT_STORED_YET)
+            if (pause := self._unreleased_until - self._means.now()) > 0 and not self._means.is_app:
+                return TokenUnavailableError(
+                    "the store has not answered yet that the last attempt is over", retry_after=pause
+                )
             seen = await self._ledger.begin(generation)
             if isinstance(seen, StoreError) or not seen.begun:
                 return seen
@@ -433,6 +451,8 @@ class Exchange:
             return ManagerClosedError(_NOTHING_SENT)
         if (better := self._adoptable(seen, wanted)) is not None:
             return better
+        if self._is_outdated:
+            return TokenUnavailableError("the token was revoked, or forgotten, while it was to be renewed")
         return self._needs_person(seen, wanted)
 
     def _adoptable(self, seen: Look, wanted: Wanted) -> Held | None:
@@ -494,7 +514,13 @@ class Exchange:
             await self._release(seen)
 
     async def _release(self, seen: Look) -> None:
-        await self._ledger.release(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)
+        await self._give_back(doubt=self._doubtful is not None and self._doubtful == seen.reading.generation)
+
+    async def _give_back(self, *, doubt: bool) -> None:
+        failure = await self._ledger.release(doubt=doubt)
+        if failure is not None and failure.in_doubt:
+            # It may be on its way still, and would end the lease of the next attempt while that is on the wire.
+            self._unreleased_until = self._means.now() + self._policy.lease
 
     def _forget_trouble(self) -> None:
         self._refused, self._doubtful = None, None  # they were about an earlier token

@@ -85,14 +85,20 @@ class Waits(Protocol):
 
 
 class _Place(NamedTuple):
-    """A place in the queue: they are in the order of what is compared first."""
+    """A place in the queue; what is compared first counts most."""
 
     last: bool
     unhurried: bool
     ends: float
     luck: float
-    order: int  # of their coming: turns cannot be compared
-    turn: asyncio.Future[None]
+    order: int  # of their coming: what follows cannot be compared
+    granted: asyncio.Future[None]
+    flight: Waits
+
+    @property
+    def was_left(self) -> bool:
+        """Whether those for whose sake it is in front have lost patience meanwhile."""
+        return not self.unhurried and self.flight.patience_left() == 0
 
 
 class Gate:
@@ -133,7 +139,7 @@ class Gate:
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
-        return len({id(place.turn) for place in self._queue if not place.turn.done()})
+        return len({id(place.granted) for place in self._queue if not place.granted.done()})
 
     @property
     def limits(self) -> bool:
@@ -141,36 +147,50 @@ class Gate:
         return self._rate < math.inf
 
     @asynccontextmanager
-    async def turn(self, flight: Waits, *, ends: float, last: bool) -> AsyncIterator[None]:
+    async def turn(self, flight: Waits, *, ends: float, last: bool) -> "AsyncIterator[Turn]":
         """Have a turn: it begins when the renewal may start.
 
         Args:
             flight: Of the renewal.
-            ends: When the token ends that it is to replace.
+            ends: When the token that it replaces is no longer handed out; infinite without one.
             last: Whether it comes after all others.
         """
-        turn = asyncio.get_running_loop().create_future()
-        about = ends // _ABOUT if math.isfinite(ends) else ends
-        luck = self._random()
+        turn = Turn(self, flight, ends=ends, last=last)
+        await turn.take()
+        try:
+            yield turn
+        finally:
+            turn.leave()
+
+    async def admit(self, flight: Waits, *, ends: float, last: bool) -> None:
+        """Wait until one more may start: it counts as under way until `leave`."""
+        granted = asyncio.get_running_loop().create_future()
+        now, luck = self._now(), self._random()
 
         def enter(*, urgent: bool) -> None:
-            heapq.heappush(self._queue, _Place(last, not urgent, about, luck, next(self._count), turn))
+            lacking = ends <= now or (urgent and math.isinf(ends))  # callers of both wait for a token alike
+            about = -math.inf if lacking else ends // _ABOUT if math.isfinite(ends) else ends
+            place = _Place(last, not urgent, about, luck, next(self._count), granted, flight)
+            heapq.heappush(self._queue, place)
 
         enter(urgent=flight.patience_left() > 0)
         flight.hurry = lambda: enter(urgent=True)
         if self._busy is None or self._busy.done():
             self._busy = self._spawn(self._hand_out())
         try:
-            try:
-                await turn
-            finally:
-                flight.hurry = None
-            yield
+            await granted
+        except BaseException:
+            granted.cancel()
+            if not granted.cancelled():  # it was granted to a task that was cancelled in the same moment
+                self.leave()
+            raise
         finally:
-            turn.cancel()
-            if not turn.cancelled():  # it was handed out, perhaps to a task that was cancelled in the same moment
-                self._on_turn -= 1
-                self._changed.set()
+            flight.hurry = None
+
+    def leave(self) -> None:
+        """Let another one start."""
+        self._on_turn -= 1
+        self._changed.set()
 
     def skip_turn(self) -> None:
         """Let the next one have the turn: there was nothing to be sent."""
@@ -190,8 +210,42 @@ class Gate:
                 with anyio.move_on_after(min(pause, _LONGEST_SLICE)):  # the rate may rise meanwhile
                     await self._changed.wait()
                 continue
-            turn = heapq.heappop(self._queue).turn
-            if not turn.done():  # else it had its turn by a more urgent entry, or was given up
-                turn.set_result(None)
-                self._on_turn += 1
-                self._last_at = self._now()
+            place = heapq.heappop(self._queue)
+            if place.granted.done():  # by a place further in front; or it was given up
+                continue
+            if place.was_left:
+                heapq.heappush(self._queue, place._replace(unhurried=True))
+                continue
+            place.granted.set_result(None)
+            self._on_turn += 1
+            self._last_at = self._now()
+
+
+class Turn:
+    """Leave to renew one identity."""
+
+    def __init__(self, gate: Gate, flight: Waits, *, ends: float, last: bool) -> None:
+        self._gate = gate
+        self._flight = flight
+        self._ends = ends
+        self._last = last
+        self._is_held = False
+
+    async def take(self) -> None:
+        """Wait until it begins."""
+        await self._gate.admit(self._flight, ends=self._ends, last=self._last)
+        self._is_held = True
+
+    def leave(self) -> None:
+        """End it, unless it has ended."""
+        if self._is_held:
+            self._is_held = False
+            self._gate.leave()
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Let others renew while this one waits for something else than Zoom; afterwards, wait for another turn."""
+        self.leave()
+        self._gate.skip_turn()
+        yield
+        await self.take()

@@ -69,6 +69,20 @@ def arrived(
     )
 
 
+def rejected(access_token: str) -> Held:
+    """Return a token of which nothing is known but that it is good for nothing."""
+    token = Token(access_token=access_token, expires_in=0.0)
+    return Held(
+        token=token,
+        generation=0,
+        arrived_at=-math.inf,
+        stale_at=-math.inf,
+        withheld_at=-math.inf,
+        expires_at=-math.inf,
+        issued_at=-math.inf,
+    )
+
+
 def found(record: Record, *, seen: Moment, policy: RenewalPolicy, luck: float) -> Held | None:
     """Return the token of a record that was read, in our time; None if it has none, or it has expired.
 

@@ -107,9 +107,9 @@ class Ledger:
         """Leave a tombstone."""
         return await self._ask(lambda: self._store.forget(self._key))
 
-    async def release(self, *, doubt: bool) -> None:
-        """Give the lease back. If that fails it runs out by itself."""
-        await self._ask(lambda: self._store.release(self._key, self._holder, doubt=doubt))
+    async def release(self, *, doubt: bool) -> StoreError | None:
+        """Give the lease back. If that fails it runs out by itself, or is given back later."""
+        return await self._ask(lambda: self._store.release(self._key, self._holder, doubt=doubt))
 
     async def wait(self, generation: int, timeout: float) -> None:
         """Wait until something may have changed, `timeout` seconds at most."""
@@ -162,5 +162,8 @@ class Ledger:
             except (ConfigurationError, MisuseError) as known:  # one of our stores, on two event loops for example
                 failure = StoreError(str(known), transient=False)
             except Exception as foreign:  # noqa: BLE001 -- its text may show what is stored: only its class is told
-                failure = StoreError(f"the store failed: {type(foreign).__name__}")
-        return failure or StoreError(f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?")
+                late = isinstance(foreign, TimeoutError)
+                failure = StoreError(f"the store failed: {type(foreign).__name__}", in_doubt=late)
+        return failure or StoreError(
+            f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?", in_doubt=True
+        )

@@ -13,8 +13,8 @@ Whether a token is fresh, whether anybody has authorized the app, whether a gran
 import asyncio
 import hmac
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import anyio
@@ -32,7 +32,7 @@ from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.token import StoredToken
 from zoom_async_auth.renewal.exchange import Exchange, Wanted
 from zoom_async_auth.renewal.flight import Flight
-from zoom_async_auth.renewal.held import NOTHING, Held, Serving
+from zoom_async_auth.renewal.held import NOTHING, Held, Serving, rejected
 from zoom_async_auth.renewal.keeper import Pending
 from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import MOST_INTERVALS, NO_RESTRAINT, STORE_POLL, Restraint
@@ -51,6 +51,7 @@ class Slot:
     Attributes:
         key: As above.
         serving, held, flight, restraint: As at the top of this module.
+        lifetime: How long the latest token lives that was got here, in seconds; infinite as long as there was none.
         due: When `tend` is to be called.
         noted: When the scheduler is going to call it.
         used_at: When somebody last asked; kept by who cares.
@@ -68,6 +69,7 @@ class Slot:
         "flight",
         "held",
         "key",
+        "lifetime",
         "noted",
         "restraint",
         "serving",
@@ -83,6 +85,7 @@ class Slot:
         self._nudged: asyncio.Event | None = None
         self._rejections = 0
         self.key: str = key
+        self.lifetime: float = math.inf
         self.due: float = -math.inf
         self.noted: float = math.inf
         self.used_at: float = -math.inf
@@ -106,6 +109,11 @@ class Slot:
     def is_at_rest(self) -> bool:
         """Whether it may be forgotten: what it knows is in the store, and nobody is about to do anything with it."""
         return self.flight is None and self._exchange is None and self.users == 0 and not self._is_rejected
+
+    @property
+    def _is_vacant(self) -> bool:
+        """Whether an app's token was revoked, or forgotten, and nobody has asked for another one since."""
+        return self._means.is_app and self.held is None and self.restraint.last_error is None
 
     @property
     def _is_rejected(self) -> bool:
@@ -178,6 +186,11 @@ class Slot:
         self._means.announce(events.TokenRejected(key=self.key, generation=held.generation))
         self._replan()
         return True
+
+    def mistrust(self, access_token: str) -> None:
+        """Note that a token was rejected which is not known here: from the store it is not taken then."""
+        self.held = rejected(access_token)
+        self._replan()
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
         """Start a new chain of tokens."""
@@ -266,6 +279,8 @@ class Slot:
                 return None
             if self.held is not before and (served := self.served()) is not None:
                 return served  # somebody authorized the app meanwhile
+            if self._is_vacant and before is not None and flight.patience_left() == 0:
+                return self._excuse()  # it was revoked meanwhile, and nobody wants another one
             pause = self._held_back_for(flight)
             outcome = await (self._wait_out(flight, pause) if pause > 0 else self._try_in_turn(flight))
             if outcome is not None:
@@ -281,17 +296,23 @@ class Slot:
             return found  # in the store, or there is nothing to send: that needs no turn
         ends = math.inf if self.held is None else self.held.withheld_at
         asked_at = self._means.now()
-        async with client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted):
+        async with client.gate.turn(flight, ends=ends, last=self.key in client.breaker.doubted) as turn:
             if self._means.now() > asked_at and (found := await self._look_for_token(flight)) is not None:
                 client.gate.skip_turn()
                 return found  # another process was faster
             if self._held_back_for(flight) > 0:
+                client.gate.skip_turn()
                 return None  # others heard meanwhile that there is a pause
-            return await self._try_once(flight)
+            outcome = await self._try_once(flight, aside=turn.aside)
+            if client.pause.until(forced=True) > self._means.now():
+                client.gate.skip_turn()  # who comes next sends nothing either, and is to hear of it
+            return outcome
 
-    async def _try_once(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
+    async def _try_once(
+        self, flight: Flight[Held], *, aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    ) -> Held | ZoomAuthError | None:
         forced, flight.forced = flight.forced, False  # this is the attempt that is wanted now; the next ones pause
-        outcome = await self._renew_through_store(forced=forced)
+        outcome = await self._renew_through_store(forced=forced, aside=aside)
         if isinstance(outcome, ZoomAuthError) and not self.closed:
             somebody_waits = outcome.transient and flight.patience_left() > 0
             return None if somebody_waits or flight.forced else outcome
@@ -330,17 +351,21 @@ class Slot:
             self._publish(found)
         return found
 
-    async def _renew_through_store(self, *, forced: bool) -> Held | ZoomAuthError | None:
+    async def _renew_through_store(
+        self, *, forced: bool, aside: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> Held | ZoomAuthError | None:
         failure = await self._store_pending()
         if failure is not None and not self._means.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
         edition, since = self._edition, self._means.now()
         with self._visit() as exchange:
-            outcome = await exchange.renew(self._wanted(forced=forced))
+            outcome = await exchange.renew(self._wanted(forced=forced), aside=aside)
         if self._edition != edition:  # authorized, revoked or forgotten while this one was on its way
             return self.served()
         if isinstance(outcome, ZoomAuthError):
             return self._note_failure(outcome, since)
+        if outcome.arrived_at >= since:
+            self.lifetime = outcome.token.expires_in
         if not self.closed:
             self._publish(outcome)
         return outcome
@@ -413,11 +438,9 @@ class Slot:
         self._edition += 1
         if self._means.is_app:
             self.restraint = Restraint(floor=floor)
-            self.due = math.inf  # it could get the next token, but nobody wants one now
         else:
-            gone = AuthorizationRequiredError(f"{why}: the person has to authorize the app again")
-            self._await_person(gone)
-            self._replan()
+            self._await_person(AuthorizationRequiredError(f"{why}: the person has to authorize the app again"))
+        self._replan()
         self._nudge()
 
     def _note_failure(self, error: ZoomAuthError, since: float) -> ZoomAuthError:
@@ -483,6 +506,9 @@ class Slot:
 
     def _replan(self) -> None:
         if self.closed:
+            return
+        if self._is_vacant and self.flight is None:
+            self.due = math.inf  # there could be another one, but nobody wants it now
             return
         self.due = self.next_try()
         if self.due == math.inf or (

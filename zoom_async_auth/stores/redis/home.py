@@ -116,7 +116,7 @@ class Home:
 def _told(error: Exception) -> StoreError:
     """Return what may be told of a foreign error: its name, and that of the system's error behind it."""
     if isinstance(error, TimeoutError | NoAnswerError):
-        return StoreError(f"the server gave no answer within {PATIENCE:g} s: is it up?")
+        return StoreError(f"the server gave no answer within {PATIENCE:g} s: is it up?", in_doubt=True)
     if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
         return StoreError(
             "somebody else uses a key of this store on the server, for what is no record: choose another prefix, or "

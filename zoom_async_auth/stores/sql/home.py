@@ -193,7 +193,7 @@ def _other_table(lacking: tuple[str, ...]) -> StoreError:
 def _told(error: Exception) -> StoreError:
     """Return what may be told of a foreign error: its name, and the database's code."""
     if isinstance(error, TimeoutError):
-        return StoreError(f"the database gave no answer within {PATIENCE:g} s: is it up?")
+        return StoreError(f"the database gave no answer within {PATIENCE:g} s: is it up?", in_doubt=True)
     origin: BaseException = error
     if isinstance(error, DBAPIError) and error.orig is not None:
         origin = error.orig.__cause__ or error.orig  # asyncpg's own is the cause of SQLAlchemy's copy
