@@ -55,7 +55,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Panels side by side, with a row for each who was measured, in the order of the first panel.
+    """Panels side by side, with a row for each one that was measured, in the order of the first panel.
 
     Attributes:
         name: Of the file.

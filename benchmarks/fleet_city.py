@@ -104,7 +104,7 @@ class City:
     Attributes:
         pid: Of its process.
         base_url: Where it serves.
-        client_id: Of its app for persons.
+        client_id: Of its app for people.
         client_secret: Of that app.
     """
 
@@ -243,7 +243,7 @@ class Verdict:
     Attributes:
         doubled: Tokens that Zoom issued and nobody has, without an excuse.
         lost: Identities whose live refresh token is not in the store, without an excuse.
-        excused: Those with one: a worker was killed with it in hand. These persons have to authorize again.
+        excused: Those with one: a worker was killed with it in hand. These people have to authorize again.
         unresolved: Of those the ones that are not known to be dead yet.
         buried_alive: Identities that are noted as dead though Zoom takes their refresh token.
     """

@@ -230,7 +230,7 @@ async def _work(setup: Setup, tally: Tally, pipe: Connection) -> None:
         order = iter(random.sample(keys, len(keys)))
         tasks = [asyncio.create_task(work) for work in _work_of(desk, keys, order)]
         told = asyncio.Event()
-        asyncio.get_running_loop().add_reader(pipe.fileno(), told.set)  # also at the end of who would tell
+        asyncio.get_running_loop().add_reader(pipe.fileno(), told.set)  # also at the end of the one who would tell
         await told.wait()
         asyncio.get_running_loop().remove_reader(pipe.fileno())
         for task in tasks:

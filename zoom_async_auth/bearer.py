@@ -29,7 +29,7 @@ UNAUTHORIZED = 401
 LONGEST_REFUSAL = 64 * 1024
 """Bytes of a refusal that are looked at."""
 PATIENCE = 5.0
-"""Seconds within which a refusal has to be there, to its end."""
+"""Seconds that the body of a refusal may take to arrive."""
 
 _HTTPS_PORT = 443
 _NESTED = 16
@@ -88,7 +88,10 @@ def may_carry_bearer(url: URL, allowed: Collection[str] = ()) -> bool:
 def warn_of_refusal(status: int, url: URL, allowed: Collection[str]) -> None:
     """Log why a request was refused that went without a token because its host may have none: a 401 does not say so."""
     if status == UNAUTHORIZED and not may_carry_bearer(url, allowed):
-        _log.warning("%s got no token, and answered 401: it is none of Zoom's hosts, nor `allowed`", origin_of(url))
+        _log.warning(
+            "%s was sent no token, and answered 401: it is neither https on port 443 of a Zoom host, nor in `allowed`",
+            origin_of(url),
+        )
 
 
 def token_was_rejected(status: int, body: bytes) -> bool:
@@ -123,7 +126,7 @@ class BearerMiddleware:
 
     Runs anew for each hop of a redirect: another host of Zoom's gets the token too. A caller's own Authorization header
     stays as it is, and a call that went on without the token once, with that header or to a foreign host, goes on
-    without it to its end: it is not finished in another name than it was begun.
+    without it to its end: a call begun under one identity is not finished under another.
 
     Args:
         source: Gives the token.
@@ -155,7 +158,7 @@ class BearerMiddleware:
             request.headers.pop(AUTHORIZATION, None)
 
     def _note_if_without(self, request: ClientRequest) -> bool:
-        # The hops of a call have nothing public in common. If this list goes away, hops count as calls of their own.
+        # Nothing public links the hops of a call, but they share this list. Without it each hop is a call by itself.
         call = getattr(request, "_traces", object())
         task: Any = asyncio.current_task()
         known = self._without.get(task, ())

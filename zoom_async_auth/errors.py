@@ -103,7 +103,7 @@ class ConfigurationError(ZoomAuthError, ValueError):
 
 
 class TokenUnavailableError(ZoomAuthError):
-    """No token now: the network, or Zoom, or a deadline. Later it may work."""
+    """No token now: the network, Zoom, or a deadline. Trying later may help, unless `transient` is False."""
 
     _transient_by_default = True
 
@@ -113,7 +113,7 @@ class AuthorizationRequiredError(ZoomAuthError):
 
 
 class StoreError(ZoomAuthError):
-    """The store failed. No refresh token is sent without it; a token that has arrived is kept until it is stored."""
+    """The store failed. Meanwhile no refresh token is sent; a token that has arrived is kept in memory until stored."""
 
     _transient_by_default = True
 

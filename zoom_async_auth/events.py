@@ -2,7 +2,7 @@
 
 An observer is a plain callable. It is called on the event loop, in order, after the fact, holding no lock; it must not
 block. What it raises is logged once for each observer, and disturbs nobody. Times are seconds; `took` counts from the
-first look into the store. `key` says whose token it is about; "pool": a whole `TokenPool`.
+first look into the store. `key` is the identity's key, or "pool" for a whole `TokenPool`.
 """
 
 import inspect
@@ -46,7 +46,7 @@ class RenewalFailed:
         error: Why it failed.
         took: How long the attempt took.
         seconds_left: For how long the token at hand may still be handed out; 0: there is none. None for a whole pool.
-        next_attempt: Seconds until the next one; None if it takes a person first, or somebody who asks.
+        next_attempt: Seconds until the next one; None if a person has to authorize first, or the manager is closing.
     """
 
     key: str
@@ -58,7 +58,7 @@ class RenewalFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRejected:
-    """Zoom's API refused a token before its time, says a caller."""
+    """A caller reports that Zoom's API refused a token before its expiry."""
 
     key: str
     generation: int
@@ -99,7 +99,10 @@ class CommitRecovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreBypassed:
-    """The store was out of reach, or its lease was busy for too long: an app's own token was got for this process."""
+    """An app's token was got without the store, for this process.
+
+    `error`: how the store failed; None: its lease was busy for too long.
+    """
 
     key: str
     error: ZoomAuthError | None
@@ -157,7 +160,10 @@ class LateTokenDropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerRestarted:
-    """The background task failed on a bug of ours and was started again. `kind` is the exception's class, and where."""
+    """The background task failed on a bug of ours and was started again.
+
+    `kind`: the exception's class, and the lines that led there.
+    """
 
     key: str
     kind: str

@@ -60,7 +60,7 @@ def require_key(key: str) -> str:
     """Return a key in its normal form, so that it is one identity however it was typed.
 
     Raises:
-        ConfigurationError: None, say: persons of whom the key is not known must not share one token.
+        ConfigurationError: It cannot be a key; None, for one: people whose key is not known must not share a token.
     """
     if not isinstance(key, str):
         raise ConfigurationError("key must be a string, another one for each identity")

@@ -87,7 +87,7 @@ class TokenManager:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:  # noqa: ANN401 -- of __init__
-        """Return a manager for the server-to-server app that `ZOOM_ACCOUNT_ID`, `ZOOM_CLIENT_ID` and so on name.
+        """Return a manager for the app that `ZOOM_ACCOUNT_ID`, `ZOOM_CLIENT_ID` and `ZOOM_CLIENT_SECRET` name.
 
         Without `ZOOM_ACCOUNT_ID` it is a `ClientCredentials` app. `ZOOM_BASE_URL` is optional.
 
@@ -109,16 +109,24 @@ class TokenManager:
         """Start to renew in the background. Returns at once; `bearer()` waits for the first token.
 
         Raises:
-            MisuseError: It was started before.
+            MisuseError: It was started, or closed, before.
             ConfigurationError: A person's refresh token would be lost in this store.
+
+        Cancellation: it is closed, and cannot be started again.
         """
         await self._engine.start()
         self._slot.board()
 
     async def aclose(self) -> None:
-        """Stop renewing, let a request on the wire and its commit end, close everything.
+        """Stop renewing, let requests on the wire and their commits end, close everything. Idempotent.
 
-        Idempotent, and safe from any task of the loop. A cancelled closer stops waiting; the closing goes on.
+        Takes up to `policy.lease` seconds (20 by default) for what is on the wire, and about as long again for tokens
+        that are not stored yet.
+
+        Raises:
+            MisuseError: It was opened on another event loop, or before a fork.
+
+        Cancellation: the caller stops waiting; the closing goes on.
         """
         await self._engine.aclose()
 
@@ -136,8 +144,8 @@ class TokenManager:
     async def bearer(self) -> str:
         """Return an access token that may be sent now. While one is held this costs one look at the clock.
 
-        Else it waits for the renewal that is in progress, `policy.timeout` seconds at most. Those who wait together
-        lose patience together, counted from the first of them: who joins late waits less.
+        Otherwise it waits for the renewal in progress, `policy.timeout` seconds at most. Callers who wait together time
+        out together, counted from the first: those who join late wait less.
 
         Raises:
             ZoomAuthError: Why there is none; `transient` says whether waiting longer may help.
@@ -159,7 +167,8 @@ class TokenManager:
             valid_for: Seconds for which it has to be valid from now on; renewed if it is not.
 
         Raises:
-            TokenUnavailableError: A new token lives shorter than that.
+            TokenUnavailableError: Even a new token does not live that long (`transient` is False).
+            ConfigurationError: `valid_for` is not a finite number, 0 or more.
             ZoomAuthError: As for `bearer()`.
 
         Cancellation: disturbs nobody; a renewal goes on.
@@ -239,7 +248,7 @@ class TokenManager:
         await self._engine.revoke(self._slot)
 
     async def forget(self) -> None:
-        """Forget the token, here and in the store, without telling Zoom: it is said to be dead already.
+        """Forget the token, here and in the store, without telling Zoom: for one that Zoom has reported dead.
 
         Raises:
             StoreError: It is not known to be forgotten.
@@ -255,9 +264,9 @@ class TokenManager:
     def session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 -- of ClientSession
         """Return an aiohttp session on Zoom's API with the bearer attached: `session.get("/v2/users/me")`.
 
-        A 401 for a rejected token renews it and sends the request once more, see `bearer.BearerMiddleware`. Where the
-        account's API is comes with the token: a session that was made before has its requests sent there as well. The
-        caller closes the session.
+        A 401 for a rejected token renews it and sends the request once more, see `bearer.BearerMiddleware`. The token
+        tells where the account's API is; a session made before the token arrived follows it, too. The caller closes the
+        session.
 
         Args:
             options: Further arguments of `aiohttp.ClientSession`.

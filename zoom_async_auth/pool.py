@@ -60,9 +60,9 @@ class PoolHealth:
         identities: How many are in memory.
         waiting: How many renewals wait for their turn.
         rate: How many renewals a second may start now.
-        suspended: Whether so many refresh tokens were refused that none of the refusals is believed.
+        suspended: Whether so many refresh tokens were refused that no refusal is believed now.
         dead: How many authorizations were found dead by this process, and neither renewed nor forgotten since.
-        dead_keys: Whose, with the cause; the latest a thousand of them, the latest first.
+        dead_keys: Their keys, each with the cause; the newest 1000, newest first.
         last_error: Why the whole app is held back; None if it is not.
     """
 
@@ -84,11 +84,10 @@ class TokenPool:
         store: Where tokens are kept and shared; identities that are not in use are only there.
         policy: When to renew, and how long to wait.
         rate: How many renewals a second this process starts at most.
-        capacity: How many identities are in memory at most, unless more are busy; the one that was not used for longest
-            goes first.
-        idle_after: An identity that was not used for so many seconds is not renewed when its token turns stale.
-        keep_alive: Nor is it left alone for longer than so many seconds: unused refresh tokens die (90 days, say Zoom's
-            documents). Each is renewed by one process of a fleet. None: they are left alone.
+        capacity: How many identities stay in memory; busy ones always do. The least recently used leave first.
+        idle_after: Seconds without use after which a stale token is no longer renewed.
+        keep_alive: Age in seconds at which the token of an unused identity is renewed all the same, by one process of a
+            fleet: unused refresh tokens die (after 90 days, say Zoom's documents). None: never.
         base_url: Zoom's, or that of another server with `/oauth/token`; https, loopback excepted.
         transport: Sends the requests; None: aiohttp with a private session.
         observers: Called with each event, see `events`.
@@ -155,17 +154,25 @@ class TokenPool:
         """Open it. Nothing is loaded and nothing is sent.
 
         Raises:
-            MisuseError: It was started before.
+            MisuseError: It was started, or closed, before.
             ConfigurationError: A person's refresh token would be lost in this store.
+
+        Cancellation: it is closed, and cannot be started again.
         """
         await self._engine.start()
         if self._sweep is not None:
             self._sweep.begin(self._luck())
 
     async def aclose(self) -> None:
-        """Stop renewing, let requests on the wire and their commits end, close everything.
+        """Stop renewing, let requests on the wire and their commits end, close everything. Idempotent.
 
-        Idempotent, and safe from any task of the loop. A cancelled closer stops waiting; the closing goes on.
+        Takes up to `policy.lease` seconds (20 by default) for what is on the wire, and about as long again for tokens
+        that are not stored yet.
+
+        Raises:
+            MisuseError: It was opened on another event loop, or before a fork.
+
+        Cancellation: the caller stops waiting; the closing goes on.
         """
         await self._engine.aclose()
 
@@ -183,8 +190,8 @@ class TokenPool:
     async def bearer(self, key: str) -> str:
         """Return an access token of `key` that may be sent now; while one is held that costs a look at the clock.
 
-        Else it waits for the renewal that is in progress, `policy.timeout` seconds at most. Those who wait together for
-        one key lose patience together, counted from the first of them: who joins late waits less.
+        Otherwise it waits for the renewal in progress, `policy.timeout` seconds at most. Callers who wait together for
+        one key time out together, counted from the first: those who join late wait less.
 
         Raises:
             ZoomAuthError: Why there is none; `transient` says whether waiting longer may help.
@@ -251,7 +258,7 @@ class TokenPool:
         await self._engine.revoke(self._use(key))
 
     async def forget(self, key: str) -> None:
-        """Forget the token of `key`, here and in the store, without telling Zoom: it is said to be dead already.
+        """Forget the token of `key`, here and in the store, without telling Zoom: for one that Zoom has reported dead.
 
         Raises:
             StoreError: It is not known to be forgotten.
@@ -267,7 +274,10 @@ class TokenPool:
     def health(self, key: str) -> Health: ...
 
     def health(self, key: str | None = None) -> PoolHealth | Health:
-        """Return how the pool is, or one identity, as far as this process knows it; without secrets."""
+        """Return how the pool is, or one identity, as far as this process knows it; without secrets.
+
+        One that is not in memory is "starting", though nothing is under way.
+        """
         if key is not None:
             return self._engine.health(self._slot_of(require_key(key)))
         gate, pause = self._engine.gate, self._engine.client.pause
@@ -379,7 +389,7 @@ class TokenPool:
         )
 
     async def _keep_alive(self, keys: list[str]) -> list[str]:
-        """Renew identities that nobody uses, who do not stay in memory for it; return those that have no token yet."""
+        """Renew identities that nobody uses, which do not stay in memory; return those that have no token yet."""
         slots = [self._engine.slot(key) for key in keys]
         asked = self._engine.client.sleepers.asked
         asked.update(keys)
@@ -392,7 +402,7 @@ class TokenPool:
         return [slot.key for slot in slots if slot.served() is None]
 
     async def _give_back_leases(self, keys: list[str]) -> None:
-        """Let other processes renew who is not renewed here. What is not given back in time runs out by itself."""
+        """Let other processes renew what is not renewed here. What is not given back in time runs out by itself."""
         with anyio.move_on_after(self._engine.policy.lease):
             for key in keys:
                 slot = self._engine.slot(key)

@@ -37,7 +37,7 @@ def session_of(source: BearerSource, engine: Engine, key: str, /, **options: Any
 
     Args:
         source: Gives the token of `key`.
-        engine: Holds that token, or not yet, or no longer: it is looked at anew for each request.
+        engine: Holds that token, if there is one; asked anew for each request.
         key: Whose token it is.
         options: Further arguments of `aiohttp.ClientSession`.
 

@@ -1,8 +1,8 @@
 """Zoom's own client, which is for Node: it runs there, and calls go to it and back through a pipe.
 
 https://github.com/zoom/rivet-javascript: each call of an endpoint gets a token first. It renews a minute ahead. RIVET
-names a folder in which `npm install @zoom/rivet` was run. A call cannot be cancelled in there: who is cancelled stops
-to wait.
+names a folder in which `npm install @zoom/rivet` was run. A call cannot be cancelled in there: a cancelled caller stops
+waiting.
 """
 
 import asyncio

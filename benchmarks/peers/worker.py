@@ -151,7 +151,7 @@ class Asked:
 
 
 async def _ask(peer: Peer, *, callers: int, seconds: float) -> Asked:
-    """Have callers ask, evenly spread; who was kept waiting does not make up for it."""
+    """Have callers ask, evenly spread; one who was kept waiting does not make up for it."""
     asked, start = Asked(), time.monotonic()
 
     async def ask(number: int) -> None:
@@ -290,7 +290,7 @@ def run(name: str, maker: str, candidates: Sequence[Candidate], options: Options
     Args:
         name: Of the scenario.
         maker: Where endpoints are made.
-        candidates: Who; a single one for all scenarios but the first.
+        candidates: Who is measured; a single one for all scenarios but the first.
         options: Of the scenario.
     """
     logging.disable()

@@ -35,8 +35,8 @@ def test_help_lists_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixtur
     for command in ("login log a person in", "demo show the manager", "sandbox serve Zoom's OAuth", "token print a"):
         assert command in text
     assert (
-        "exit codes: 0 done, 1 the demo, a store or the doctor found a trouble, 2 wrong arguments, 3 wrong "
-        "configuration, 4 no token now (try later), 5 a person has to log in, 126 and 127 exec could not run the "
+        "exit codes: 0 done, 1 the demo, a store command or the doctor found something wrong, 2 wrong arguments, 3 "
+        "wrong configuration, 4 no token now (try later), 5 a person has to log in, 126 and 127 exec could not run the "
         "command, 130 interrupted, 141 nobody reads the output; exec ends with the code of its command"
     ) in text
 

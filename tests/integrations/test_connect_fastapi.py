@@ -277,5 +277,5 @@ async def test_cookies_that_come_in_a_header_each_are_all_read(zoom: Zoom) -> No
 @pytest.mark.parametrize("opened_with", [zoom_lifespan, zoom_context], ids=["fastapi", "aiohttp"])
 def test_a_manager_in_the_place_of_what_makes_one_is_refused(opened_with: Callable[[Any], object]) -> None:
     """An app that starts again could not open it again."""
-    with pytest.raises(MisuseError, match=r"what makes a TokenManager, not one: TokenManager\.from_env without \(\)"):
+    with pytest.raises(MisuseError, match=r"makes a TokenManager, not an object: TokenManager\.from_env, without \(\)"):
         opened_with(TokenManager(APP))

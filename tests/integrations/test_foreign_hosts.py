@@ -49,7 +49,10 @@ async def test_a_host_that_is_not_allowed_and_refuses_is_named(get: Get, caplog:
         assert await get(f"{server.url}/v2/users?secret", {}) == 401
 
     assert [record.getMessage() for record in caplog.records if record.name == "zoom_async_auth"] == [
-        f"{server.url} got no token, and answered 401: it is none of Zoom's hosts, nor `allowed`"
+        (
+            f"{server.url} was sent no token, and answered 401: "
+            "it is neither https on port 443 of a Zoom host, nor in `allowed`"
+        )
     ]
 
 

@@ -159,4 +159,5 @@ def test_what_a_server_sends_much_of_is_cut(caplog: pytest.LogCaptureFixture) ->
 def test_a_lease_that_was_busy_is_told_as_that(caplog: pytest.LogCaptureFixture) -> None:
     record = _logged(caplog, StoreBypassed(key="alice", error=None))
 
-    assert record.getMessage() == "got a token past the store: its lease was busy for too long [key=alice]"
+    message = "got a token without the store, for this process: its lease was busy for too long [key=alice]"
+    assert record.getMessage() == message

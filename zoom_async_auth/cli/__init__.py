@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZoomAuthError as error:
         sys.stderr.write(f"zoom-async-auth: {error}\n")
         return _exit_code(error)
-    except BrokenPipeError:  # who read it has left, as `head` does
+    except BrokenPipeError:  # whoever read it has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
         return BROKEN_PIPE
     except OSError as error:  # the port is taken, for one

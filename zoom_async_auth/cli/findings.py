@@ -12,7 +12,7 @@ class Finding:
         what: What was looked at.
         state: Whether it is as it should be.
         told: What was found.
-        remedy: What to do about it.
+        remedy: What to do about it, or what follows from it.
     """
 
     what: str

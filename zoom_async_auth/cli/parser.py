@@ -5,9 +5,10 @@ import math
 import sys
 from typing import TypeAlias
 
-_EXIT_CODES = """exit codes: 0 done, 1 the demo, a store or the doctor found a trouble, 2 wrong arguments,
-3 wrong configuration, 4 no token now (try later), 5 a person has to log in, 126 and 127 exec could not
-run the command, 130 interrupted, 141 nobody reads the output; exec ends with the code of its command"""
+_EXIT_CODES = """exit codes: 0 done, 1 the demo, a store command or the doctor found something wrong,
+2 wrong arguments, 3 wrong configuration, 4 no token now (try later), 5 a person has to log in,
+126 and 127 exec could not run the command, 130 interrupted, 141 nobody reads the output;
+exec ends with the code of its command"""
 
 _ENVIRONMENT = "ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET and ZOOM_BASE_URL"
 _WHOSE = f"""The app's own token: ZOOM_ACCOUNT_ID, {_ENVIRONMENT} name the app.
@@ -117,7 +118,9 @@ def _exec(commands: _Commands) -> None:
         help="seconds that the token has left at least (600)",
     )
     run.add_argument(
-        "--keep-env", action="store_true", help="leave ZOOM_CLIENT_SECRET, ZOOM_STORE_KEYS and ZOOM_STORE_URL to it"
+        "--keep-env",
+        action="store_true",
+        help="do not remove ZOOM_CLIENT_SECRET, ZOOM_STORE_KEYS and ZOOM_STORE_URL from its environment",
     )
     run.add_argument("arguments", nargs="+", metavar="CMD", help="the command and its arguments, after --")
 

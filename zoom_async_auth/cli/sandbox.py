@@ -36,7 +36,7 @@ async def _serve(sandbox: Sandbox, *, faults: Iterable[str], as_json: bool) -> N
         else:
             lines = [
                 *(f"export ZOOM_{name.upper()}={value}" for name, value in known.items()),
-                "# persons log in to the other app: " + _AS_A_PERSON,
+                "# people log in to the other app: " + _AS_A_PERSON,
                 f"# statistics: {zoom.url}/_sandbox/stats; Ctrl-C ends",
             ]
             sys.stdout.write("\n".join([*lines, ""]))

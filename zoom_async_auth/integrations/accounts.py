@@ -130,7 +130,7 @@ class OneAccount:
 
 
 class StoredAccounts:
-    """The accounts of all persons that an app acts for, in one store.
+    """The accounts of all the people that an app acts for, in one store.
 
     Whoever wants the token of one of them opens a manager: `async with accounts.opened(key) as manager`.
 
@@ -204,7 +204,7 @@ class _Kept:
         if not isinstance(credentials, UserOAuth):
             kind = type(credentials).__name__
             del credentials
-            raise ConfigurationError(f"persons authorize a UserOAuth app, not {kind}")
+            raise ConfigurationError(f"people authorize a UserOAuth app, not {kind}")
         self._credentials = credentials
         self._store = store
         self._base_url = require_base_url(base_url)

@@ -1,8 +1,8 @@
 """One attempt to connect, bound to the browser that began it, and kept by nobody but that browser.
 
-The cookie has a nonce and a date. State and PKCE verifier follow from them, from a secret of the app, and from who is
-logged in at the app: so any of many processes can check a callback, and the cookie alone is worth nothing. Each attempt
-has a cookie of its own, named after its state, so that two tabs do not disturb each other.
+The cookie has a nonce and a date. State and PKCE verifier follow from them, from a secret of the app, and from the
+person who is logged in at the app: so any of many processes can check a callback, and the cookie alone is worth
+nothing. Each attempt has a cookie of its own, named after its state, so that two tabs do not disturb each other.
 """
 
 import re
@@ -64,7 +64,7 @@ class Attempts:
         """Return where to send the browser, and the values of `Set-Cookie` that go along.
 
         Args:
-            key: Who is logged in at the app.
+            key: That of the person who is logged in at the app.
             cookies: The browser's `Cookie` header.
             nonce: `NONCE_BYTES` that nobody can guess.
             now: Seconds since 1970-01-01 UTC.

@@ -83,7 +83,7 @@ class Visit:
     Attributes:
         query: What stands behind the question mark, urlencoded as it arrived.
         headers: By name in lower case.
-        identify: Returns the key of who is logged in at the app, or None.
+        identify: Returns the key of the person who is logged in at the app, or None.
         body: Yields the body.
     """
 
@@ -257,7 +257,7 @@ class Connect:
         if key is None:
             return json_reply(HTTPStatus.NO_CONTENT)
         failure: ZoomAuthError | None = StoreError(
-            f"who removed the app is not forgotten after {_LONGEST_FORGETTING:g} s: is the store up?"
+            f"a person who removed the app is not forgotten after {_LONGEST_FORGETTING:g} s: is the store up?"
         )
         with anyio.move_on_after(_LONGEST_FORGETTING):  # it goes on
             failure = await self._errands.see_through(lambda: self._accounts.forget(key))
@@ -267,7 +267,7 @@ class Connect:
         return json_reply(HTTPStatus.SERVICE_UNAVAILABLE)  # anything but 2xx: Zoom sends it again
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a form of our own origin was sent. Who says nothing about that is no browser of today."""
+        """Tell whether a form of our own origin was sent. A client that sends neither header is no modern browser."""
         site = headers.get("sec-fetch-site")
         return site == "same-origin" if site is not None else headers.get("origin") == self._origin
 
@@ -277,7 +277,7 @@ def _problem(
 ) -> ConfigurationError | None:
     """Return what is wrong; it is not raised here, because the frame holds the secret."""
     if not isinstance(credentials, UserOAuth):
-        return ConfigurationError(f"persons authorize a UserOAuth app, not {type(credentials).__name__}")
+        return ConfigurationError(f"people authorize a UserOAuth app, not {type(credentials).__name__}")
     if not isinstance(redirect_uri, str) or safe_origin(redirect_uri) is None:
         return ConfigurationError("redirect_uri must be https://host/path; http is for loopback only")
     if not isinstance(secret, str | bytes) or len(secret) < SHORTEST_SECRET:
@@ -324,5 +324,5 @@ def _failed(failure: ZoomAuthError) -> Reply:
 
 
 def _report(failure: ZoomAuthError) -> None:
-    """Log what only whoever runs the app can mend: who sees the page is somebody else."""
+    """Log what only whoever runs the app can mend: the person who sees the page is somebody else."""
     _log.error("connect: %s", failure)

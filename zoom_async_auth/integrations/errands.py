@@ -1,4 +1,4 @@
-"""Work that outlives the request that asked for it: who hangs up in the middle must not take a spent code along."""
+"""Work that outlives the request that asked for it: whoever hangs up in the middle must not take a spent code along."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ class Errands:
         Args:
             name: Of the work.
             work: Is not called a second time.
-            until: How long the outcome is known.
+            until: The moment, by `now`, up to which the outcome is remembered.
         """
         known = self._known.get(name)
         if known is None or (known[1].done() and _may_be_repeated(known[1])):

@@ -161,8 +161,8 @@ def connect_router(connect: Connect, *, identify: Identify) -> APIRouter:
 
     Args:
         connect: Answers them.
-        identify: Returns the key of who is logged in at the app, or None. It is asked on the way back from Zoom, too:
-            a session's cookie has to be SameSite=Lax, not Strict. If it returns the same for everybody, as
+        identify: Returns the key of the person who is logged in at the app, or None. It is asked on the way back from
+            Zoom, too: a session's cookie has to be SameSite=Lax, not Strict. If it returns the same for everybody, as
             `lambda request: "default"`, whoever can reach these pages connects the one account of the app. It may
             raise what sends the browser to the app's log-in, in the way of the framework.
     """

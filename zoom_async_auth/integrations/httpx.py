@@ -195,7 +195,7 @@ def _may_carry(url: httpx.URL, allowed: frozenset[str]) -> bool:
 
 def _warn_of_refusal(request: httpx.Request, response: httpx.Response, allowed: frozenset[str]) -> None:
     if _AUTHORIZATION not in request.headers:
-        with suppress(ValueError):  # no URL, for who compares them
+        with suppress(ValueError):  # not a URL to whoever compares them
             bearer.warn_of_refusal(response.status_code, _place(request.url), allowed)
 
 

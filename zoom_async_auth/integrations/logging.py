@@ -55,11 +55,12 @@ _TEXTS: Mapping[type[Event], str] = {
     events.RenewalFailed: "the renewal failed after %(took).3f s: %(error)s",
     events.TokenRejected: "Zoom's API rejected token %(generation)d before its time",
     events.ScopeShrunk: "the new token may do less: it lost %(lost)s",
-    events.StoreBypassed: "got a token past the store: %(error)s",
+    events.StoreBypassed: "got a token without the store, for this process: %(error)s",
     events.LateTokenDropped: "a token came too late and was dropped",
     events.StoreNotDurable: "the refresh token is kept in memory only: the end of this process loses it",
     events.CommitFailed: "token %(generation)d could not be stored, and is served from memory: %(error)s",
-    events.StoreWentBack: "the store has token %(generation)d, after it had token %(newest)d",
+    events.StoreWentBack: "the store went back from token %(newest)d to token %(generation)d: was a backup restored, "
+    "or a write lost?",
     events.GrantDied: "the authorization is dead, the person has to authorize the app again: %(error)s",
     events.SchedulerRestarted: "the background task failed with %(kind)s and was started again",
 }
@@ -79,7 +80,7 @@ class LoggingObserver:
     Args:
         logger: Where to; None: the logger `zoom_async_auth.events`.
         levels: Levels of single events, instead of those of `LEVELS`.
-        show_key: Whether to tell whose token it is. If keys are names of persons, they are in the log then.
+        show_key: Whether to tell whose token it is. If keys are people's names, they are in the log then.
     """
 
     def __init__(

@@ -14,7 +14,9 @@ _RETRY_AFTER: Final = 10.0  # seconds, where nothing is known
 def require_maker(opens: object) -> None:
     """Raise `MisuseError` unless `opens` can be called: an app that starts again needs another manager."""
     if not callable(opens):
-        raise MisuseError(f"give it what makes a {type(opens).__name__}, not one: TokenManager.from_env without ()")
+        raise MisuseError(
+            f"pass a callable that makes a {type(opens).__name__}, not an object: TokenManager.from_env, without ()"
+        )
 
 
 def health_reply(health: Health) -> Reply:

@@ -5,11 +5,11 @@
     grant = read_callback(query_string, request)
     await manager.authorize(grant)
 
-The state ties the answer to the browser that asked (RFC 6749, section 10.12), PKCE ties the code to who asked for it
+The state ties the answer to the browser that asked (RFC 6749, section 10.12), PKCE ties the code to the one who asked
 (RFC 7636). Both are always used. Random bytes are arguments: nothing here has randomness, or a clock, of its own.
 
-Who serves browsers with many processes need not keep the request: `derived_randomness` gives it again, from a secret
-that all of them have and what the browser brings back in a cookie.
+An app that serves browsers from many processes need not keep the request: `derived_randomness` gives it again, from a
+secret that all of them have and what the browser brings back in a cookie.
 """
 
 import hmac

@@ -9,7 +9,7 @@ MAX_SHOWN = 64
 
 # A piece this long is enough to recognize a secret by; shorter ones are in ordinary words too.
 _PIECE = 8
-# Text without a secret this short hardly exists, and who has such a secret has none.
+# Anything shorter occurs in most texts by chance, and protects nothing as a secret.
 _SHORTEST_SECRET = 4
 
 

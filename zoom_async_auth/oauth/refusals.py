@@ -112,7 +112,7 @@ def _by_status(status: int, *, silent: bool) -> ZoomAuthError:
         return TokenUnavailableError("Zoom asks for fewer requests: try again later")
     if _in_doubt(status):
         return TokenUnavailableError("Zoom failed to answer: try again later", in_doubt=True)
-    return TokenUnavailableError("Zoom refused, and did not say why in words that are known: try again later")
+    return TokenUnavailableError("Zoom refused, for a reason that this version does not know: try again later")
 
 
 def _in_doubt(status: int) -> bool:

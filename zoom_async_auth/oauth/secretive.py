@@ -11,7 +11,7 @@ _C = TypeVar("_C")
 
 
 def secretive(cls: type[_C]) -> type[_C]:
-    """Guard a class that holds a secret, and does not change.
+    """Guard an immutable class that holds a secret.
 
     Pickling raises `TypeError`; copying returns the object itself. An error of its construction is raised from a frame
     that no longer has the arguments: tracebacks with local variables end up in logs.

@@ -22,7 +22,7 @@ MAX_WEBHOOK: Final = 64 * 1024
 """Bytes of a body that are read; a notification has about one thousand."""
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
-# Without a colon: else whoever could have texts of his choice "encrypted" could have notifications signed.
+# No colon: else anyone who can have a text of their choice "encrypted" here could have notifications signed.
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/=]{1,256}")
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -99,7 +99,7 @@ def read_webhook(signed: SignedBody, *, secret_token: str, client_id: str, now: 
     timestamp = signed.timestamp or ""
     if _TIMESTAMP.fullmatch(timestamp) is None:
         return WebhookRefused(forged=True, why="x-zm-request-timestamp is missing, or no number of seconds")
-    # First the signature: who cannot sign learns nothing about our clock.
+    # First the signature: whoever cannot sign learns nothing about our clock.
     expected = f"v0={_signed(secret_token, b'v0:' + timestamp.encode() + b':' + signed.body)}"
     if not hmac.compare_digest((signed.signature or "").encode(errors="replace"), expected.encode()):
         return WebhookRefused(forged=True, why="x-zm-signature does not fit: is it the secret token of this app?")

@@ -1,8 +1,8 @@
-"""Many refresh tokens that are refused at once are no news about each of them: the trouble is the client's, or Zoom's.
+"""Many refusals at once say nothing about each person: the trouble is the app's, or Zoom's.
 
-One person who takes the app off is one refusal. When several identities are refused among the latest refreshes, none
-of it is believed from the fifth on: what is stored stays as it is, those who were refused go last, and while nothing
-else comes back nothing but a probe is sent. It is over after a few refreshes in a row that worked.
+One person who removes the app is one refusal. But once five identities were refused among the last twenty refreshes (of
+ten minutes), no refusal is believed unless `renew()` asked: what is stored stays, the refused go last, and while
+nothing but refusals comes back only a probe a minute is sent. It ends when the latest five of them have all worked.
 """
 
 from collections import deque
@@ -23,8 +23,8 @@ class Breaker:
         now: The clock, in seconds.
 
     Attributes:
-        open: Whether they are not.
-        doubted: Whose refusals were not believed since then.
+        open: Whether refusals are disbelieved at the moment.
+        doubted: Keys whose refusals were not believed since it opened.
     """
 
     __slots__ = ("_latest", "_now", "doubted", "open")

@@ -25,8 +25,8 @@ class Client:
     Attributes:
         gate: As above.
         pause: What holds the next request back.
-        breaker: Whether refusals are believed.
-        sleepers: Whether those of tokens that nobody uses are.
+        breaker: Decides whether refusals are believed while many come at once.
+        sleepers: Decides whether a refusal is believed if nobody uses the identity.
     """
 
     __slots__ = ("_endpoint", "_now", "breaker", "gate", "pause", "sleepers")
@@ -89,8 +89,8 @@ class Client:
         doubt = recast(
             refusal,
             TokenUnavailableError,
-            "many refresh tokens are refused at once, and none is given up for it: is the app active, did its settings "
-            "change? renew() believes what is said of one",
+            "many refresh tokens are refused at once, so no refusal is believed: is the app active, did its settings "
+            "change? renew() puts one to the test",
             retry_after=PAUSE,
         )
         if self.breaker.nothing_but_refusals:

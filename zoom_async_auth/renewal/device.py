@@ -1,4 +1,4 @@
-"""A person authorizes a device that has no browser: it shows a code, and asks until that was typed in elsewhere.
+"""A person authorizes a device without a browser: it shows a code, and asks until the code was typed in elsewhere.
 
     Zoom says (RFC 8628, section 3.5)    what follows
       authorization_pending                asked again after the interval
@@ -37,7 +37,7 @@ Show = Callable[[DeviceCode], Awaitable[None] | None]
 
 _SLOWER = 5.0
 _LONGEST_WAIT = 60.0
-"""Seconds that somebody else's lease is waited for; all have the same policy, mostly, and 20 seconds."""
+"""Seconds that another's lease is waited for at most; by the default policy it lasts 20."""
 _CLOSED = "the manager was closed before the person had decided"
 _EXPIRED = "the device code has expired: ask the person to authorize the app again"
 

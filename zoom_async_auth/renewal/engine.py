@@ -1,6 +1,7 @@
-"""What keeps the tokens of one client: a store, an endpoint, one background task. `TokenManager` is a face of it.
+"""What keeps the tokens of one client: a store, an endpoint, one background task.
 
-Its life goes one way: new, open, closed. It belongs to the event loop and the process that opened it.
+Managers and pools are thin layers over it. Its life goes one way: new, open, closed. It belongs to the event loop and
+the process that opened it.
 """
 
 import asyncio
@@ -57,7 +58,7 @@ class Engine:
 
     Args:
         face: What the user made, for the texts of errors: "TokenManager".
-        name: Names it in events about no identity of its own.
+        name: The key in events that belong to no single identity.
         credentials: What the app is registered with.
         store: Where tokens are kept and shared; None: in the memory of this engine.
         policy: When to renew, and how long to wait.
@@ -73,7 +74,7 @@ class Engine:
     Attributes:
         slots: Its identities, by key.
         prefix: What their names in the store begin with.
-        holder: Names it there.
+        holder: Names this engine in the store, as the owner of leases and intents.
     """
 
     def __init__(
@@ -171,8 +172,10 @@ class Engine:
         """Open it: the background task runs, nothing was sent.
 
         Raises:
-            MisuseError: It was started before.
+            MisuseError: It was started, or closed, before.
             ConfigurationError: A person's refresh token would be lost in this store.
+
+        Cancellation: it is closed, and cannot be started again.
         """
         if self._supervisor is not None or self._closing.is_set():
             raise MisuseError(f"a {self._face} can be opened only once: make a new one")

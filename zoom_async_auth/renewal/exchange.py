@@ -7,7 +7,7 @@
                                                               a person's: fail, spend nothing
     exchange    Zoom refuses the refresh token                believed only if nobody else may be spending it
                 no answer                                     the intent stays: the same refresh token is tried again
-    commit      the generation that was sent is still there   done; only now anybody sees the token
+    commit      the generation that was sent is still there   done; only now does anybody see the token
                 it is not                                     a new authorization outranks ours: drop it
                 the store fails                               the token is served, and kept as `pending` until stored
 
@@ -60,7 +60,7 @@ class Wanted:
 
     Attributes:
         ours: The token that we have, or had.
-        trusted: Whether it is still served: nobody rejected it.
+        trusted: Whether it is still served; if not, any other valid token of an app is better.
         forced: Whether a refresh token that is noted as dead is tried once more.
     """
 
@@ -101,7 +101,8 @@ class Exchange:
         self._lock = asyncio.Lock()
         self._doubtful: int | None = None  # the generation whose refresh token we sent without hearing back
         self._refused: _Refused | None = None
-        self._outranked_until = -math.inf  # until then our lease may be one that we took over in vain
+        # Until then we may keep a lease only for its former holder, who may be on the wire.
+        self._outranked_until = -math.inf
         self._unreleased_until = -math.inf  # until then a release may be carried out that was not answered
         self._is_outdated = False  # whether what is being renewed was revoked, or forgotten, meanwhile
         self.key: str = key
@@ -340,7 +341,9 @@ class Exchange:
         doubt = self._ledger.foreign_doubt(seen)
         left = wanted.ours.withheld_at - self._means.now() if wanted.ours is not None and wanted.trusted else 0.0
         if (pause := min(doubt, left)) > 0:
-            return TokenUnavailableError("another process sent the refresh token and has no answer", retry_after=pause)
+            return TokenUnavailableError(
+                "another process sent this refresh token, and its answer is not known yet", retry_after=pause
+            )
         return RefreshTokenGrant(refresh_token=record.token.refresh_token)
 
     async def _failed(self, seen: Look, error: ZoomAuthError) -> ZoomAuthError | Look:
@@ -405,7 +408,7 @@ class Exchange:
         return held
 
     async def _kill(self, seen: Look, ours: Held | None) -> ZoomAuthError | None:
-        """Have Zoom kill each of the tokens there are: mostly all of them are one."""
+        """Have Zoom kill every token known here: stored, pending and ours. Mostly they are one."""
         record = seen.reading.record
         known = (
             None if record is None else record.token,
@@ -424,7 +427,7 @@ class Exchange:
     async def _without_lease(self, ours: Held | None, busy: float) -> Held | ZoomAuthError:
         if self._means.app_grant is not None:
             return await self._mint_alone(ours, self._means.app_grant, None)
-        return TokenUnavailableError("another process is renewing, and takes long", retry_after=busy)
+        return TokenUnavailableError("another process has been renewing for too long", retry_after=busy)
 
     async def _mint_alone(self, ours: Held | None, grant: AppGrant, why: StoreError | None) -> Held | ZoomAuthError:
         """Get an app's token for this process, past the store: nothing is spent by it. It is offered to the store."""
@@ -507,7 +510,7 @@ class Exchange:
         return UNSTEADY.copy()
 
     async def _step_back(self, seen: Look) -> None:
-        """Give back what `_begin_anew` took, or keep it for the sake of who had it: that one may be on the wire."""
+        """Give back the lease that `_begin_anew` took; if it was another's, let it run out: they may be on the wire."""
         if (busy := seen.reading.lease_left) > 0:
             self._outranked_until = seen.after + busy
         else:

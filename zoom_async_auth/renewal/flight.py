@@ -17,8 +17,8 @@ class Flight(Generic[_T]):
     """Passes one outcome on to any number of waiters, who lose patience together.
 
     Args:
-        timeout: How long those who wait have patience, in seconds, counted from the first of them. One timer serves
-            all: ten thousand timers would cost more than the renewal.
+        timeout: Seconds that waiters wait at most, counted from the first of them. One timer serves all: ten thousand
+            timers would cost more than the renewal.
         excuse: Says, when patience is over, why there is no token yet.
 
     Attributes:
@@ -41,7 +41,7 @@ class Flight(Generic[_T]):
         self._patience: asyncio.TimerHandle | None = None
 
     def patience_left(self) -> float:
-        """Return for how many more seconds somebody waits, or would if it had not been cancelled; 0 if nobody did."""
+        """Return for how many seconds somebody still waits, or would if not cancelled; else 0."""
         return 0.0 if self._patience is None else max(0.0, self._patience.when() - self._loop.time())
 
     def land(self, outcome: _T | ZoomAuthError | None) -> None:
@@ -73,7 +73,7 @@ class Flight(Generic[_T]):
         return outcome
 
     async def landed(self) -> None:
-        """Wait for its end, without taking part: it counts as nobody who waits, and hears nothing of the outcome."""
+        """Wait for its end without counting as a waiter, and without learning the outcome."""
         if self.outcome is None:
             await self._end.wait()
 

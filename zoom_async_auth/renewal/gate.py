@@ -1,10 +1,10 @@
 """How fast one client id asks for tokens, and who asks next.
 
-One turn after the other, at a rate that is not always the same, and no more than so many at once: a store that is slow
-would get ever more to do, and end nothing in time. Callers who wait go first, then whose token ends soonest. No task at
+Turns are given one after another, at a rate that varies, and only so many run at once: a slow store would be given more
+and more to do, and finish nothing in time. Callers who wait go first, then those whose token ends soonest. No task at
 rest: one hands out turns while somebody waits for them.
 
-    Zoom answers 429          half the rate; an eighth of it comes back each half minute
+    Zoom answers 429          the rate is halved; an eighth of the full rate comes back every 30 seconds
     nothing but failures      a tenth of that: a client that is in trouble, or whose Zoom is, does not add to it
     a success                 that tenth is over at once; what a 429 took away comes back as above, and no sooner
 """
@@ -26,7 +26,7 @@ STEP = 30.0
 """Seconds after which an eighth of the rate comes back."""
 _EIGHTHS = 8
 _MANY_FAILURES = 5
-"""Failures in a row from which on they are more than one identity's."""
+"""This many failures in a row are no longer one identity's."""
 _TRICKLE = 0.1
 _LONGEST_SLICE = 1.0
 _AT_ONCE = 50
@@ -108,7 +108,7 @@ class Gate:
         rate: How many a second, at most; infinite: nobody waits.
         now: The clock, in seconds.
         random: Returns a number in [0, 1).
-        spawn: Starts a task that nobody cancels before the end.
+        spawn: Starts a task that only closing cancels.
     """
 
     def __init__(

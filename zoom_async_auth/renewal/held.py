@@ -15,7 +15,7 @@ class Held:
     """One token. Its times are moments of the manager's clock, in seconds; never compared with another host's.
 
     Attributes:
-        issued_at: The exception: when it was asked for, by the store's clock. Minus infinity: the store does not know.
+        issued_at: When it was requested, by the *store's* clock (the one exception); minus infinity if it is not known.
     """
 
     token: Token
@@ -41,7 +41,7 @@ NOTHING = Serving("", -math.inf)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """The same moment on two clocks: not after `local` on ours, the store says `store`."""
+    """One moment on two clocks: when the store's read `store`, ours read `local`, or somewhat more."""
 
     local: float
     store: float

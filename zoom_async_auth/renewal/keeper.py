@@ -30,7 +30,7 @@ ROUNDS = 1000
 """Bounds loops that end long before, unless a store or a clock is broken."""
 UNSTEADY = StoreError("the stored token changes all the time: who else writes this key?")
 _WENT_BACK = StoreError(
-    "the store has an older token than it had before, which is spent: authorize again, or restore it"
+    "the store went back to an older token, which is spent: authorize again, or restore the newer record"
 )
 
 
@@ -94,7 +94,8 @@ class Keeper:
             authorized: Whether it came of a person's authorization.
 
         Returns:
-            Whether it is stored (False: something outranks it; an error: it is pending), and the record as it is now.
+            Whether it is stored (False: something outranks it; an error: it is pending), and the record as it was
+                stored.
         """
 
         def pending(record: Record, why: StoreError | None) -> Pending:
@@ -155,7 +156,10 @@ class Keeper:
         return None
 
     async def drop(self, token: Token) -> None:
-        """Let go of a token that came after its identity was authorized anew, or forgotten: then nobody may have it."""
+        """Let go of a token that a new authorization, `revoke()` or `forget()` outran.
+
+        After `revoke()` or `forget()` have Zoom revoke it.
+        """
         seen = await self._ledger.look()
         forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
         revoked = False

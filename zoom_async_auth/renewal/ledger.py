@@ -78,13 +78,13 @@ class Ledger:
         self._now = now
 
     async def peek(self) -> Look | StoreError:
-        """Look, without taking part."""
+        """Look; take no lease, write no intent."""
         before = self._now()
         reading = await self._ask(lambda: self._store.peek(self._key))
         return reading if isinstance(reading, StoreError) else self._look(reading, before)
 
     async def look(self) -> Look | StoreError:
-        """Look with authority, and take nothing: no record has the generation that is asked for."""
+        """Look without the lag of `peek`, and take nothing: `begin` always refuses a generation that no record has."""
         return await self.begin(NO_GENERATION)
 
     async def begin(self, generation: int, *, supersede: bool = False) -> Look | StoreError:

@@ -19,7 +19,7 @@ class Means:
     """What all identities of one client share.
 
     Attributes:
-        app_grant: What the app sends for a token in its own name; None: it acts for persons.
+        app_grant: What the app sends for a token in its own name; None: it acts for people.
         client: Sends it.
         store: Where tokens are kept.
         prefix: What the names of identities begin with there.
@@ -29,7 +29,7 @@ class Means:
         wall: The wall clock.
         random: Returns a number in [0, 1).
         announce: Tells observers.
-        spawn: Starts a task that nobody cancels before the end.
+        spawn: Starts a task that only closing cancels.
         plan: Tells the scheduler when something is due.
         retire: Asked when something is due: whether nobody wants that token any more. Then it is not renewed.
         closing: Set once: nothing new is handed out or sent.

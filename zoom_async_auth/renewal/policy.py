@@ -34,7 +34,8 @@ class RenewalPolicy:
         timeout: How long a caller waits for a token at most.
         attempt_timeout: How long Zoom has to answer one request.
         commit_timeout: How long the store has for one call.
-        doubt: How long a refresh token that somebody else has sent, with no result to be seen, counts as in use.
+        doubt: For how long another process's use of a refresh token, without a result yet, is taken seriously: we wait
+            while our token lasts, and do not take a refusal for its death.
 
     Raises:
         ConfigurationError: A value that makes no sense.
@@ -86,8 +87,9 @@ class Restraint:
     """What holds one identity's next attempt back. It outlives flights; times are moments of the manager's clock.
 
     Attributes:
-        floor: A pause after each token that arrived.
-        backoff: A pause after each failure, longer with each.
+        floor: No renewal is sent before this moment, not even for `renew()`: set once a token was revoked or forgotten,
+            or a person is needed.
+        backoff: No renewal is sent before this moment unless `renew()` asks; each failure in a row may put it later.
         failures: How many in a row.
         last_error: The latest failure since the latest success.
     """

@@ -1,8 +1,8 @@
-"""Refusals of refresh tokens that nobody uses.
+"""Whether the refusal of an unused identity's refresh token is believed.
 
-Persons take an app off, and nobody tells. Whoever renews what was not used for a month meets them one after the other:
-that is no news about the client, so nobody else is held up for it. Nor is the first refusal believed, for Zoom may be
-in trouble. It is when it comes again, in a later sweep, and somebody's refresh has worked in between.
+People remove an app, and the program may never hear of it. A sweep through what was not used for a month meets them one
+after another. That says nothing about the app, so nobody else is held up. Nor is a first refusal believed, as Zoom may
+be in trouble: it is when a later sweep is refused again, and somebody's refresh has worked in between.
 """
 
 import math
@@ -11,17 +11,17 @@ from collections.abc import Callable
 FEW = 5
 """How many are tried at once, and how many refusals in a row are enough for now."""
 _LONG = 86400.0
-"""Seconds after which a refusal is forgotten: who is still there was tried again by then, of others nobody tells."""
+"""Seconds after which a refusal is forgotten: by then whoever is still stored was tried again."""
 
 
 class Sleepers:
-    """Tells whether the refusal of somebody who is not here is believed.
+    """Decides whether the refusal of an unused identity is believed.
 
     Args:
         now: The clock, in seconds.
 
     Attributes:
-        asked: Whose renewals are under way because nobody uses them.
+        asked: Keys that the sweep is renewing now, on behalf of no caller.
     """
 
     __slots__ = ("_in_a_row", "_now", "_refused_at", "_worked_at", "asked")
@@ -39,13 +39,13 @@ class Sleepers:
         return self._in_a_row >= FEW
 
     def note_success(self, key: str) -> None:
-        """Take into account that a refresh has worked, of whomever."""
+        """Note that a refresh has worked."""
         self._worked_at = self._now()
         self._in_a_row = 0
         self._refused_at.pop(key, None)
 
     def note_refusal(self, key: str) -> bool:
-        """Take the refusal of one that was asked into account; tell whether it is believed."""
+        """Note the refusal of a key in `asked`; tell whether it is believed."""
         self.asked.discard(key)  # if it is tried at once again, somebody came who waits for it
         self._in_a_row += 1
         now = self._now()

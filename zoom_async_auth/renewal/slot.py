@@ -54,8 +54,8 @@ class Slot:
         lifetime: How long the latest token lives that was got here, in seconds; infinite as long as there was none.
         due: When `tend` is to be called.
         noted: When the scheduler is going to call it.
-        used_at: When somebody last asked; kept by who cares.
-        users: How many do something with it now.
+        used_at: When it was last used; only a pool keeps it.
+        users: How many calls are using it; above 0 it is not let go.
     """
 
     __slots__ = (
@@ -145,7 +145,7 @@ class Slot:
                 return served
         if self._means.now() < landed.withheld_at and self.closed:
             return landed
-        raise TokenUnavailableError("no token lived until it could be handed out: is the loop overloaded?")
+        raise TokenUnavailableError("no token stayed valid until it could be handed out: is the event loop overloaded?")
 
     def board(self, *, forced: bool = False) -> Flight[Held]:
         """Return the flight that is in progress, or start one."""
@@ -258,7 +258,7 @@ class Slot:
     async def _fly(self, flight: Flight[Held], before: Held | None) -> None:
         since = self._means.now()
         try:
-            await asyncio.sleep(0)  # who started this is not waiting yet; patience counts from then
+            await asyncio.sleep(0)  # whoever started this begins to wait now, and patience counts from then
             outcome = await self._renew(flight, before)
         except Exception as bug:  # noqa: BLE001 -- those who wait must hear of our own bugs
             outcome = self._note_failure(TokenUnavailableError(f"the renewal failed: {told_of(bug)}"), since)
@@ -273,7 +273,7 @@ class Slot:
             self._replan()
 
     async def _renew(self, flight: Flight[Held], before: Held | None) -> Held | ZoomAuthError | None:
-        """Try until there is a token, an error that waiting does not mend, or nobody who waits."""
+        """Try until there is a token, an error that waiting cannot cure, or nobody left who waits."""
         for _ in range(_ATTEMPTS):
             if self.closed:
                 return None
@@ -331,9 +331,9 @@ class Slot:
         return None
 
     async def _look_for_token(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
-        """Look for a token that another process got; for who may send nothing that is the only way to one.
+        """Look for a token that another process got; a process that may not send anything has no other source.
 
-        It may also be found that there is nothing to send.
+        Also finds out that there is nothing to send.
         """
         now = self._means.now()
         if now < self._looked_at + self._means.policy.min_interval:

@@ -1,4 +1,4 @@
-"""Keeps the authorizations of those alive who are not here: an unused refresh token dies one day.
+"""Keeps unused authorizations alive: a refresh token that nobody uses dies one day.
 
 An identity that nobody uses is not renewed: each exchange of a one-time token is a risk. But Zoom lets a refresh token
 die that was not used for long (90 days, say its documents). So once in a while the store is asked whose token is old;
@@ -20,6 +20,7 @@ from zoom_async_auth.stores.base import Claimable
 _PARTS = 1000
 """How often the store is asked within the age at which tokens are renewed."""
 _OFTEN = 60.0
+"""Seconds between two batches, at the least, unless the first one was full."""
 LATER = 6 * 3600.0
 """Seconds for which one that could not be renewed is passed over."""
 
@@ -28,7 +29,7 @@ class Sweep:
     """Renews what is old, a batch at a time. The scheduler calls it.
 
     Args:
-        store: Who finds what is old.
+        store: Finds what is old.
         prefix: What the keys of this client begin with.
         holder: Names this process.
         age: Seconds after which a token is old.
@@ -36,7 +37,7 @@ class Sweep:
         batch: How many are taken at once.
         now: The clock, in seconds.
         plan: Tells the scheduler when to call `tend`.
-        spawn: Starts a task that nobody cancels before the end.
+        spawn: Starts a task that only closing cancels.
         renew: Renews a few keys; returns those that it could not renew.
         give_back: Gives back what was claimed and is not renewed.
         sleepers: Says when nothing but refusals comes back.
@@ -85,7 +86,7 @@ class Sweep:
         self.noted: float = math.inf
 
     def begin(self, luck: float) -> None:
-        """Have it called from now on; at once by no process of a fleet that starts together."""
+        """Plan the first batch at a random moment: a fleet that starts together must not sweep at once."""
         self._plan_in(luck * self._pause)
 
     def tend(self) -> None:

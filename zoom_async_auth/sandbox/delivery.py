@@ -15,7 +15,7 @@ _MOST_CHUNKS = 1_000_000
 
 
 async def deliver(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Send a reply as it says; who hangs up ends it."""
+    """Send a reply as it says; whoever hangs up ends it."""
     match reply.delivery:
         case Delivery.WHOLE:
             return response_of(reply)

@@ -230,7 +230,7 @@ class Model:
         return {"status": "success"}
 
     def take_off(self, user: str) -> None:
-        """Have a person take all apps off, as on Zoom's own pages: their tokens die, nobody is told."""
+        """Have a person remove all apps, as on Zoom's own pages: their tokens die, nobody is told."""
         for chain in [chain for chain in self._chains.values() if chain.user == user]:
             self._kill(chain)
 

@@ -1,6 +1,6 @@
 """The pages that a person sees: plain, everything escaped, nothing loaded from elsewhere, no script.
 
-They do not look like Zoom's, and say so: nobody shall type a password here, or get used to it.
+They do not look like Zoom's, and say so, so that nobody types a password here, or gets used to it.
 """
 
 import html
@@ -129,7 +129,7 @@ def device_consent_page(app: App, user_code: str, *, problem: str = "") -> web.R
 def unregistered_page() -> web.Response:
     """Say that there is nowhere to send the person. Never a redirect: the address may be anybody's."""
     content = """<p>The app is unknown, or the <code>redirect_uri</code> is not registered with it (4709).</p>
-<p>The sandbox's apps for persons take the one that they are registered with, to the letter, and addresses on this
+<p>The sandbox's apps for people take the one that they are registered with, to the letter, and addresses on this
 computer that name a port, such as <code>http://127.0.0.1:8000/callback</code>.</p>"""
     return _page("Invalid redirect", content, status=400)
 

@@ -5,7 +5,7 @@ Its token endpoint goes down, and is up again:
     curl --data 'any#1-:answer=503' "$ZOOM_BASE_URL/_sandbox/faults"
     curl --request DELETE "$ZOOM_BASE_URL/_sandbox/faults"
 
-Alice takes the app off:
+Alice removes the app:
 
     curl --request DELETE "$ZOOM_BASE_URL/_sandbox/grants/alice"
 """

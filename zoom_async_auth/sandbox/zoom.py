@@ -1,7 +1,7 @@
 """Zoom as its clients see it, without sockets: requests in, replies out, and a count of both.
 
 `server.py` puts it behind HTTP; `testing.MemoryTransport` calls it directly. Both wait for `latency` *after* the
-decision: who hangs up in between has spent what was sent, as at Zoom.
+decision: whoever hangs up in between has spent what was sent, as at Zoom.
 """
 
 import binascii
@@ -44,7 +44,7 @@ class Zoom:
         faults: What goes wrong with single requests to `/oauth/token`.
         credentials: Of a server-to-server app.
         client_credentials: Of an app that acts as itself.
-        user_app: Of an app that acts for persons.
+        user_app: Of an app that acts for people.
         public_app: The same without a secret.
         redirect_uri: Registered for both, which also take any on this host that names its port
             (`http://127.0.0.1:8000/callback`).
@@ -109,7 +109,7 @@ class Zoom:
         self.model.reject(access_token)
 
     def take_off(self, user: str) -> None:
-        """Have a person take all apps off: their refresh tokens are refused, their access tokens rejected."""
+        """Have a person remove all apps: their refresh tokens are refused, their access tokens rejected."""
         self.model.take_off(user)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes, query: str = "") -> Reply:

@@ -17,7 +17,8 @@ from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 
 PLAUSIBLE_LEASE: Final = 60.0
-"""Seconds. Of another's lease no more is left than this, or than the asker would take, if that is longer: see `begin`.
+"""Seconds. Another's lease is believed for this long at most, or for as long as the asker's own if that is longer:
+see `begin`.
 """
 
 
@@ -109,7 +110,7 @@ class Store(Protocol):
         ...
 
     async def peek(self, key: str) -> Reading:
-        """Look, without taking part. The answer may lag behind `begin`, and leave out the refresh token."""
+        """Look; take no lease, write no intent. The answer may lag behind `begin`, and leave out the refresh token."""
         ...
 
     async def begin(
@@ -120,12 +121,11 @@ class Store(Protocol):
         An intent that the holder has for this generation stays as it is: its doubt ends for others, however often the
         holder tries again.
 
-        A store's clock may be set back. If more is left of another's lease than `PLAUSIBLE_LEASE` and than `lease`, it
-        is cut to the longer of the two, and runs out from now on; an intent from the future begins now. All of that
-        only for who names the right generation: others change nothing. The lease is not taken away at once, because
-        its holder may be at work. It was taken before this moment, so a cut that leaves as much as the holder took does
-        not end it early, whatever the clock does; if the holder took more, its intent still tells what it may have
-        sent.
+        A store's clock may have been set back. So if another's lease has more left than both `PLAUSIBLE_LEASE` and
+        `lease`, it is cut to the longer of the two, counted from now, and an intent from the future is dated now; only
+        if `generation` is current, else nothing changes. It is cut and not taken away, because its holder may be at
+        work: the lease was taken before now, so a cut to no less than the holder took does not end it early; if it took
+        more, its intent still tells what it may have sent.
 
         Args:
             key: Whose token it is.
@@ -156,7 +156,7 @@ class Store(Protocol):
         ...
 
     async def wait(self, key: str, generation: int, timeout: float) -> None:
-        """Return when something about `key` may have changed, after `timeout` seconds at the latest."""
+        """Return once `key` may have changed since `generation`, soon if it has; after `timeout` seconds at most."""
         ...
 
     async def forget(self, key: str) -> None:
@@ -180,7 +180,7 @@ class Browsable(Protocol):
 class Claimable(Protocol):
     """What a store offers beyond the protocol to a pool: to find identities that nobody renews, once for a fleet.
 
-    A store around another one that may not be able to says so by an attribute, `can_claim`; where it is missing it can.
+    A wrapping store tells by an attribute, `can_claim`, whether the inner one is able to; if it has none, it is.
     """
 
     async def claim(self, prefix: str, holder: str, *, older_than: float, lease: float, limit: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The door of a store that has connections: they belong to one event loop and one process, and to who is in."""
+"""The door of a store that has connections: they belong to one event loop and one process, and to those who entered."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ _H = TypeVar("_H", bound=Home)
 
 
 class Door(Generic[_H]):
-    """Counts who is in. The first call makes the connections, the last one to leave ends them.
+    """Counts those who have entered. The first call makes the connections, the last one to leave ends them.
 
     Args:
         make: Returns the connections of the running loop, without connecting.
@@ -53,7 +53,7 @@ class Door(Generic[_H]):
         self._inside += 1
 
     async def leave(self) -> None:
-        """Count one less. The closing goes on if who leaves last is cancelled."""
+        """Count one less. The closing goes on if the last one to leave is cancelled."""
         self._inside -= 1
         if self._inside == 0 and self._home is not None:
             home, self._home = self._home, None
@@ -65,7 +65,7 @@ class Door(Generic[_H]):
         """Return the connections.
 
         Raises:
-            MisuseError: Nobody is in, or who is in came on another event loop, or before a fork.
+            MisuseError: Nobody has entered, or those who have came on another event loop, or before a fork.
         """
         if self._inside == 0:
             raise MisuseError("the store is not open: use async with")

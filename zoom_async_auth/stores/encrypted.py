@@ -52,8 +52,8 @@ class EncryptedStore:
     is. A row that was copied to another identity, or changed, is a `StoreError`; so is one whose key is not there, and
     one that is not encrypted. None of them is ever taken for a dead authorization, and none is overwritten: `forget`
     removes it. A whole older row that is put back opens, as it did before. Times, causes, leases and intents are not
-    sealed: who can write to the inner store can end a token, prolong it or call it dead, but can read none, move none
-    and put in none of their own.
+    sealed: whoever can write to the inner store can end a token, prolong it or call it dead, but can read none, move
+    none and put in none of their own.
 
     Keys are changed in three steps, each in every process before the next: add the new key at the end, so that all can
     open what it seals; put it first; and when `rewrap` has been through the store, drop the old one. What was kept in
@@ -93,7 +93,7 @@ class EncryptedStore:
         await self._inner.__aexit__(kind, error, traceback)
 
     async def peek(self, key: str) -> Reading:
-        """Look, without taking part.
+        """Look; take no lease, write no intent.
 
         Raises:
             StoreError: What is kept does not open.
@@ -259,7 +259,7 @@ class EncryptedStore:
 
 
 def _parts(record: Record | None) -> tuple[str, ...]:
-    """Return what of a record is sealed, each by itself: who leaves the refresh token out can go on to do so."""
+    """Return what of a record is sealed, each by itself: whoever leaves the refresh token out can go on to do so."""
     if record is None or record.token is None:
         return ()
     return tuple(text for text in (record.token.access_token, record.token.refresh_token) if text is not None)

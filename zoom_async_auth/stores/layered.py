@@ -8,9 +8,9 @@ forget                without the refresh token; later, if
                       it does not answer now
 wait                  first                                   if the front lags, or has no answer
 
-The front's clock is another one. So its record says when the token was issued by the record's clock, and when it
-expires by its own: what is left of their difference without the token's life lies between the two clocks. With that,
-whatever is read here is in the record's time.
+The two stores have different clocks. So a record in the front has `issued_at` by the record's clock and `expires_at` by
+the front's: `expires_at - issued_at - token.expires_in` is how far the front's clock is ahead. With that, all that is
+read here is in the record's time.
 """
 
 import asyncio
@@ -58,7 +58,8 @@ class LayeredStore:
         self._front = front
         self._absent_until = 0.0
         self._users = 0
-        self._behind: dict[str, object] = {}  # keys that the front shows as they were, each with who says so
+        # Keys whose front may be out of date, each with a mark of the latest change.
+        self._behind: dict[str, object] = {}
         self._mending: asyncio.Task[None] | None = None
 
     @property
@@ -94,7 +95,7 @@ class LayeredStore:
             await self._record.__aexit__(kind, error, traceback)
 
     async def peek(self, key: str) -> Reading:
-        """Look, without taking part. A record from the front has no refresh token."""
+        """Look; take no lease, write no intent. A record from the front has no refresh token."""
         seen = None if key in self._behind else await self._ask(lambda: self._front.peek(key))
         if not isinstance(seen, Reading):
             return await self._record.peek(key)
@@ -208,15 +209,15 @@ class LayeredStore:
         mark = self._behind.get(key)
         if not await self._bring_up_to_date(key):
             return False
-        if self._behind.get(key) is mark:  # else the record has changed since: who changed it goes on
+        if self._behind.get(key) is mark:  # else the record has changed since: whoever changed it goes on
             self._behind.pop(key, None)
         return True
 
     async def _bring_up_to_date(self, key: str) -> bool:
         """Have the front show what the record has; tell whether it does.
 
-        The front is read first, the record afterwards: what the front had then, the record had before. So a record that
-        is older went back, and one that is newer may take its place, unless somebody was faster.
+        The front is read first: what it showed then, the record had before. So an older record went back, and a newer
+        one may be written to the front, unless somebody was faster.
         """
         with anyio.move_on_after(2 * PATIENCE), suppress(Exception):  # what matters is done, in the record
             for _ in range(_ROUNDS):

@@ -4,7 +4,7 @@ from zoom_async_auth.stores.base import NO_GENERATION, Begun, Reading, Store
 
 
 async def look(store: Store, key: str) -> Reading:
-    """Look with authority, and take nothing: no record has the generation that is asked for.
+    """Look without the lag of `peek`, and take nothing: `begin` always refuses a generation that no record has.
 
     Raises:
         Exception: Whatever the store raises.

@@ -69,7 +69,7 @@ class MemoryStore:
         """Keep everything: the store may be entered again."""
 
     async def peek(self, key: str) -> Reading:
-        """Look, without taking part."""
+        """Look; take no lease, write no intent."""
         entry = self._entries.get(key)  # to look at a key leaves nothing behind
         return rows.read(Row() if entry is None else entry.row, self._now())
 

@@ -37,7 +37,7 @@ def read(row: Row, now: float, *, reader: str = "") -> Reading:
 
 
 def longest(lease: float) -> float:
-    """Return how much is left of another's lease at most, for who would take one of `lease` seconds."""
+    """Return how much is left of another's lease at most, for one who would take one of `lease` seconds."""
     # Not what the asker takes alone: where others take more, it would end the lease of one who is at work.
     return max(lease, PLAUSIBLE_LEASE)
 

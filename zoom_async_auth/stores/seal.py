@@ -4,7 +4,7 @@
 
 Keys are 32 random bytes, from which a key for this purpose alone is derived: whoever else uses the same ones (a
 MultiFernet) does not meet us. Nonces are random, so one key should seal 2**32 texts at most (NIST SP 800-38D, section
-8.3): a hundred thousand persons who renew once an hour take two years for that.
+8.3): a hundred thousand people who renew once an hour take two years for that.
 """
 
 import base64

@@ -55,8 +55,7 @@ class Survey:
 class Surveyable(Protocol):
     """What a store offers beyond the protocol to those who watch it: counts, made where the records are.
 
-    A store around another one that may not be able to says so by an attribute, `can_survey`; where it is missing it
-    can.
+    A wrapping store tells by an attribute, `can_survey`, whether the inner one is able to; if it has none, it is.
     """
 
     async def survey(self, prefix: str = "") -> tuple[Survey, ...]:

@@ -26,7 +26,7 @@ async def keys_are_listed_page_by_page(one: Store, other: Store, key: str) -> No
 
 
 async def of_many_who_claim_each_gets_others(one: Store, other: Store, key: str) -> None:
-    """By a store that is `Claimable`: the oldest first, of the prefix to the letter; what nobody may want stays."""
+    """By a store that is `Claimable`: oldest first, the prefix matched exactly; dead, revoked and leased keys stay."""
     if not (isinstance(one, Claimable) and isinstance(other, Claimable) and can_claim(one)):
         return
     now = (await one.peek(key)).now
@@ -52,7 +52,7 @@ async def of_many_who_claim_each_gets_others(one: Store, other: Store, key: str)
 
 
 async def a_claim_is_a_lease_without_an_intent(one: Store, other: Store, key: str) -> None:
-    """By a store that is `Claimable`: its holder may begin, and nobody else; whose doubt there was, there is."""
+    """By a store that is `Claimable`: only its holder may begin, and earlier intents stay."""
     if not (isinstance(one, Claimable) and can_claim(one)):
         return
     now = (await one.peek(key)).now

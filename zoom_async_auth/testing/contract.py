@@ -144,7 +144,7 @@ async def a_lease_is_refused_to_who_has_seen_another_generation(one: Store, othe
 
 
 async def a_lease_that_has_run_out_is_free_and_its_intent_stays(one: Store, other: Store, key: str) -> None:
-    """Who takes over must know what may have been sent."""
+    """Whoever takes over must know what may have been sent."""
     await one.begin(key, 0, "one", 0.2)
     await asyncio.sleep(0.4)
     begun = await other.begin(key, 0, "other", LEASE)
@@ -167,7 +167,7 @@ async def a_lease_can_be_superseded(one: Store, other: Store, key: str) -> None:
 async def a_lease_that_was_timed_by_another_clock_ends_in_time(one: Store, other: Store, key: str) -> None:
     """More is left of it than anybody takes: the clock was set back since, and its holder may be dead."""
     await one.begin(key, 0, "one", 3600.0)
-    assert (await look(other, key)).lease_left > PLAUSIBLE_LEASE  # who takes nothing, changes nothing
+    assert (await look(other, key)).lease_left > PLAUSIBLE_LEASE  # whoever takes nothing changes nothing
     refused = await other.begin(key, 0, "other", LEASE)
     assert isinstance(refused, Reading)
     assert LEASE < refused.lease_left <= PLAUSIBLE_LEASE

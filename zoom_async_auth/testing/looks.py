@@ -13,7 +13,7 @@ LEASE = 20.0
 
 
 async def look(store: Store, key: str) -> Reading:
-    """Look with authority, and take nothing: no record has this generation."""
+    """Look without the lag of `peek`, and take nothing: `begin` always refuses a generation that no record has."""
     answer = await store.begin(key, NO_GENERATION, "nobody", 0.001)
     assert isinstance(answer, Reading)
     return answer

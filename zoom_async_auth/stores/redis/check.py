@@ -17,7 +17,7 @@ async def facts_of(client: Redis, *, rotating: bool) -> tuple[Fact, ...]:
 
     Args:
         client: Of the server.
-        rotating: Whether it is to be the only home of persons' refresh tokens.
+        rotating: Whether it is to be the only home of people's refresh tokens.
     """
     info: Mapping[str, Any] = await client.info()
     return (_version(info), _durable(info, await _fsync(client), rotating=rotating), _memory(info), _role(info))

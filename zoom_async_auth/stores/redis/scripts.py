@@ -145,7 +145,7 @@ return answer('done')
 """
 )
 
-# What is of another type is somebody else's, and stops all but this: who forgets a key wants it to be usable again.
+# What is of another type is somebody else's, and stops all but this: whoever forgets a key wants it to be usable again.
 FORGET: Final = Script(
     """
 for name, kind in pairs({[KEYS[1]] = 'hash', [KEYS[2]] = 'string'}) do

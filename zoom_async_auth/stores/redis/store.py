@@ -1,4 +1,4 @@
-"""A store on a Redis or Valkey server: for tokens that can be had again, for leases, and to wake who waits for them.
+"""A store on a Redis or Valkey server: for tokens that can be had again, for leases, and to wake those who wait.
 
 A change is one script, which the server runs in one step: `scripts.py`.
 """
@@ -42,14 +42,14 @@ class RedisStore:
     """Keeps tokens on a Redis (7 or later) or Valkey server. Its time is the server's.
 
     Replication is asynchronous: a failover may lose a write that was acknowledged. An app's own token is got again
-    then, and a lease that is lost costs a request. A person's refresh token would be lost, and the person had to
-    authorize the app again; so it is refused, unless the store is told that it may be the only home of one. SQL is
-    the better home, and this a fast front for it: `LayeredStore`.
+    then, and a lease that is lost costs a request. A person's refresh token would be lost, and the person would have to
+    authorize the app again; so it is refused unless `allow_rotating`. SQL is the better home, and this a fast front for
+    it: `LayeredStore`.
 
     An app's token vanishes from the server when it expires; generations stay for ever, so keys must not be evicted
-    (maxmemory-policy noeviction or volatile-...). Who may read the server's memory, its slow log or its MONITOR sees
-    tokens: `EncryptedStore`. All names of keys and channels begin with `prefix` and a colon. A cluster's protocol is
-    not spoken: the URL leads to a single primary, or to a proxy.
+    (maxmemory-policy noeviction or volatile-...). Whoever may read the server's memory, its slow log or its MONITOR
+    sees tokens: `EncryptedStore`. All names of keys and channels begin with `prefix` and a colon. A cluster's protocol
+    is not spoken: the URL leads to a single primary, or to a proxy.
 
     Args:
         url: `redis://user:password@host:6379/0`, `rediss://` with TLS (`?ssl_ca_certs=` for a CA of one's own), or
@@ -92,7 +92,7 @@ class RedisStore:
         await self._door.leave()
 
     async def peek(self, key: str) -> Reading:
-        """Look, without taking part.
+        """Look; take no lease, write no intent.
 
         Raises:
             StoreError: No answer, or the record cannot be read.

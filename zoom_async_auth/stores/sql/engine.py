@@ -164,7 +164,7 @@ def _for_server(url: URL, common: dict[str, Any]) -> AsyncEngine:
         pool_size=CONNECTIONS,
         pool_pre_ping=True,
         pool_recycle=_LONGEST_USE,
-        isolation_level="READ COMMITTED",  # who waited for a row wants to see what became of it
+        isolation_level="READ COMMITTED",  # whoever waited for a row wants to see what became of it
         connect_args={
             "timeout": _PATIENCE_WITH_CONNECTING,
             # Without them, no statement is prepared under a name, which PgBouncer's next connection would not know.

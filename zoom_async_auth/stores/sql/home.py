@@ -36,8 +36,8 @@ class Home:
     So no connection is left in the middle of an answer. What ends work in time: SQLite's own patience with locks; on a
     server, a deadline, after which the connection is given up.
 
-    What has to be kept goes first: a connection to a server is there for nothing else, and of a file nobody but who
-    uses it is ahead. A commit that waits behind a thousand looks is one too late.
+    Commits go first: on a server one connection is reserved for them, and for a file at most the call in progress is
+    ahead. A commit behind a thousand looks would come too late.
     """
 
     def __init__(self, url: URL, *, create_table: bool) -> None:

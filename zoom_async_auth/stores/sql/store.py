@@ -70,7 +70,7 @@ class SQLStore:
         url: `sqlite:////path/to/file` or `postgresql://user:password@host:5432/database`, as SQLAlchemy reads it. The
             file of SQLite must be the user's own, mode 0600, in a folder where nobody else may write; file and folder
             are created so if they are missing.
-        create_table: Whether the table is created at the first use, if it is missing. If not: `ddl` and `metadata`.
+        create_table: Whether a missing table is created at first use; if not, make it by `ddl` or `metadata`.
 
     Raises:
         ConfigurationError: The URL is none of these, or its driver is not installed.

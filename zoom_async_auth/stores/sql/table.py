@@ -1,4 +1,4 @@
-"""The table of a SQL store: its columns, its DDL for who runs migrations, and how a row is written and read."""
+"""The table of a SQL store: its columns, its DDL for those who run migrations, and how a row is written and read."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -59,7 +59,7 @@ tokens: Final = Table(
 """One row for each key."""
 
 _MAY_BE_RENEWED: Final = and_(tokens.c.payload.is_not(None), tokens.c.cause.is_(None))
-_BY_AGE: Final = Index(  # who looks for old ones does not read all; that a lease is taken does not touch it
+_BY_AGE: Final = Index(  # a search for old ones does not read all; that a lease is taken does not touch it
     "zoom_async_auth_tokens_by_age",
     tokens.c.issued_at,
     postgresql_where=_MAY_BE_RENEWED,
