@@ -14,6 +14,8 @@ import anyio.to_thread
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.processes.members"])
+_STOPPED = {"T", "t"}
+_ENDED = {"", "Z", "X"}
 _one_at_a_time = threading.Lock()
 """Each start looks which children have ended; two threads that read of the same end confuse each other."""
 
@@ -67,16 +69,19 @@ class Child:
 
         return await anyio.to_thread.run_sync(wait)
 
-    async def stopped(self, *, within: float = 30.0) -> None:
-        """Wait until a signal has stopped it."""
+    async def stopped(self, *, within: float = 30.0) -> bool:
+        """Wait until a signal has stopped it; False: it has ended instead."""
 
-        def wait() -> None:
+        def wait() -> bool:
             give_up = time.monotonic() + within
-            while f"{self._state()}" not in "Tt":
+            while (state := self._state()) not in _STOPPED:
+                if state in _ENDED:
+                    return False
                 assert time.monotonic() < give_up, "it is not stopped"
                 time.sleep(0.01)
+            return True
 
-        await anyio.to_thread.run_sync(wait)
+        return await anyio.to_thread.run_sync(wait)
 
     def end(self) -> None:
         """End it, if it has not ended."""
@@ -86,4 +91,9 @@ class Child:
         self._pipe.close()
 
     def _state(self) -> str:
-        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        """Return what proc(5) says; nothing once it is gone."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except FileNotFoundError:
+            return ""
+        return stat.rpartition(")")[2].split()[0]

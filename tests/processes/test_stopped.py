@@ -79,12 +79,7 @@ async def _go(course: Course, place: Place, zoom: Zoom, turns: asyncio.Semaphore
     user = f"alice-{course.kind}-{course.moment}-{course.contested}".replace(" ", "-")
     async with turns:
         await app.authorize(place.store(), zoom, user)
-        child = await Child.of(victim, place, app, user, Moment(course.moment, Signal(signal.SIGSTOP)))
-        try:
-            await child.stopped()
-        except BaseException:
-            await anyio.to_thread.run_sync(child.end)
-            raise
+        child = await _stopped(place, app, user, course.moment)
     try:
         async with app.manager(place.store(), key=user, observers=[course.events.append]) as other:
             if course.contested:
@@ -108,6 +103,20 @@ async def _go(course: Course, place: Place, zoom: Zoom, turns: asyncio.Semaphore
     finally:
         await anyio.to_thread.run_sync(child.end)
     course.deaths = sum(isinstance(event, GrantDied) for event in course.events)
+
+
+async def _stopped(place: Place, app: App, user: str, moment: str) -> Child:
+    """Return a process that was stopped at that moment; on a busy machine one may fail before it gets there."""
+    for _ in range(5):
+        child = await Child.of(victim, place, app, user, Moment(moment, Signal(signal.SIGSTOP)))
+        try:
+            if await child.stopped():
+                return child
+        except BaseException:
+            await anyio.to_thread.run_sync(child.end)
+            raise
+        await anyio.to_thread.run_sync(child.end)
+    raise AssertionError(f"{user} was never stopped")
 
 
 async def _take_over(manager: TokenManager) -> None:
