@@ -309,7 +309,7 @@ async def test_a_revocation_elsewhere_outranks_a_refresh_on_the_wire(world: Worl
 
 
 async def test_an_authorization_in_one_process_reaches_the_others_unasked(world: World) -> None:
-    """They look every thirty seconds, and when somebody asks at most once in `min_interval`."""
+    """They look every thirty seconds, and when somebody asks, but not for each of a thousand who ask at once."""
     store = FaultyStore(world.store())
     async with world.personal(store=store) as waiting, world.personal(store=store) as other:
         with pytest.raises(AuthorizationRequiredError):
@@ -322,6 +322,22 @@ async def test_an_authorization_in_one_process_reaches_the_others_unasked(world:
         await other.authorize(world.consent())
         await asyncio.sleep(30.5)
         assert waiting.health().state == "fresh"
+
+
+async def test_a_person_who_comes_back_from_zoom_to_another_process_is_known_there(world: World) -> None:
+    """She was sent away by one of two workers, and authorized the app in the other."""
+    store = world.store()
+    async with world.personal(store=store) as one, world.personal(store=store) as other:
+        with pytest.raises(AuthorizationRequiredError):
+            await one.bearer()
+        token = await other.authorize(world.consent())
+        assert await one.bearer() == token.access_token
+        world.zoom.model.take_off("alice")
+        assert one.invalidate(token)
+        with pytest.raises(AuthorizationRequiredError):
+            await one.bearer()
+        token = await other.authorize(world.consent())
+        assert await one.bearer() == token.access_token
 
 
 async def test_a_process_with_a_dead_grant_hears_of_a_new_authorization(world: World) -> None:

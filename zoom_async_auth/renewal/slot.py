@@ -37,6 +37,8 @@ from zoom_async_auth.renewal.keeper import Pending
 from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import MOST_INTERVALS, NO_RESTRAINT, STORE_POLL, Restraint
 
+_UNTIL_SHE_IS_BACK = 0.05
+"""Seconds between two looks for a person's authorization: she comes back at once, and perhaps not where she left."""
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
 _ATTEMPTS = 1000
 
@@ -111,6 +113,11 @@ class Slot:
         return self.flight is None and self._exchange is None and self.users == 0 and not self._is_rejected
 
     @property
+    def _awaits_person(self) -> bool:
+        """Whether nobody has authorized the app, or the authorization is dead."""
+        return isinstance(self.restraint.last_error, AuthorizationRequiredError)
+
+    @property
     def _is_vacant(self) -> bool:
         """Whether an app's token was revoked, or forgotten, and nobody has asked for another one since."""
         return self._means.is_app and self.held is None and self.restraint.last_error is None
@@ -118,8 +125,7 @@ class Slot:
     @property
     def _is_rejected(self) -> bool:
         """Whether the store has a token that Zoom's API rejected, and the next one is on its way."""
-        given_up = isinstance(self.restraint.last_error, AuthorizationRequiredError)
-        return self.held is not None and self.serving is NOTHING and not given_up
+        return self.held is not None and self.serving is NOTHING and not self._awaits_person
 
     # What callers do.
 
@@ -167,7 +173,7 @@ class Slot:
 
     def next_try(self) -> float:
         """Return when something is to be sent, or stored, again; infinite if it takes a person first."""
-        if isinstance(self.restraint.last_error, AuthorizationRequiredError):
+        if self._awaits_person:
             return math.inf
         if self.pending is not None or (served := self.served()) is None:
             return self._may_try_at()
@@ -320,8 +326,8 @@ class Slot:
 
     async def _wait_out(self, flight: Flight[Held], pause: float) -> Held | ZoomAuthError | None:
         """Wait until something may be sent, if that is of any use; else return what there is to say."""
-        if isinstance(self.restraint.last_error, AuthorizationRequiredError) and not flight.forced:
-            return self.restraint.last_error
+        if self._awaits_person and not flight.forced:
+            return await self._look_for_token(flight)
         if pause > flight.patience_left():
             found = await self._look_for_token(flight)
             if found is not None or self._held_back_for(flight) > flight.patience_left():
@@ -336,8 +342,9 @@ class Slot:
         Also finds out that there is nothing to send.
         """
         now = self._means.now()
-        if now < self._looked_at + self._means.policy.min_interval:
-            return None
+        known = self.restraint.last_error if self._awaits_person and not flight.forced else None
+        if now < self._looked_at + (self._means.policy.min_interval if known is None else _UNTIL_SHE_IS_BACK):
+            return known
         self._looked_at = now
         edition, forced = self._edition, flight.forced
         with self._visit() as exchange:
@@ -358,6 +365,7 @@ class Slot:
         if failure is not None and not self._means.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
         edition, since = self._edition, self._means.now()
+        self._looked_at = since
         with self._visit() as exchange:
             outcome = await exchange.renew(self._wanted(forced=forced), aside=aside)
         if self._edition != edition:  # authorized, revoked or forgotten while this one was on its way
