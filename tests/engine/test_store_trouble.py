@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.engine.world import QUIET, FaultyStore, World
 from zoom_async_auth import MisuseError, RenewalPolicy, StoreError, TokenManager, TokenUnavailableError
@@ -17,6 +18,7 @@ from zoom_async_auth.events import (
     TokenRenewed,
 )
 from zoom_async_auth.stores.base import Reading
+from zoom_async_auth.stores.encrypted import EncryptedStore
 
 
 @pytest.fixture
@@ -354,3 +356,33 @@ class CancelledHints(FaultyStore):
         await asyncio.sleep(0)
         listener.cancel()
         await listener
+
+
+async def test_what_another_program_has_encrypted_is_neither_handed_out_nor_sent_nor_called_dead(world: World) -> None:
+    """A program that was told no keys shares the store, while encryption is being introduced say."""
+    inner = world.store()
+    sealed = EncryptedStore(inner, keys=[Fernet.generate_key()])
+    async with world.personal(store=sealed) as manager:
+        await manager.authorize(world.consent())
+        posts, kept = world.wire.posts, await inner.peek(manager._engine.prefix + "default")
+        async with world.personal(store=inner) as without_keys:
+            for attempt in (without_keys.bearer, without_keys.renew, lambda: without_keys.authorize(world.consent())):
+                with pytest.raises(StoreError, match="encrypted: open the store as EncryptedStore") as caught:
+                    await attempt()
+                assert not caught.value.transient
+            assert without_keys.health().state == "starting"
+        assert world.wire.posts == posts
+        assert (await inner.peek(manager._engine.prefix + "default")).record == kept.record
+        assert world.is_good((await manager.renew()).access_token)
+
+
+async def test_an_apps_own_token_is_got_past_a_store_that_is_encrypted_for_others(world: World) -> None:
+    inner, key = world.store(), Fernet.generate_key()
+    async with world.manager(store=EncryptedStore(inner, keys=[key])) as manager:
+        sealed = await manager.bearer()
+        async with world.manager(store=inner) as without_keys:
+            assert world.is_good(await without_keys.bearer())
+            await asyncio.sleep(120.0)
+            assert without_keys.health().state == "uncommitted"
+        async with world.manager(store=EncryptedStore(inner, keys=[key])) as again:
+            assert await again.bearer() == sealed

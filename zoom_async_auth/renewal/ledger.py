@@ -13,7 +13,7 @@ from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.renewal.held import Held, Moment, found
 from zoom_async_auth.renewal.policy import SHORTEST_BACKOFF, RenewalPolicy
-from zoom_async_auth.stores.base import NO_GENERATION, Begun, Reading, Record, Store
+from zoom_async_auth.stores.base import NO_GENERATION, SEALED, Begun, Reading, Record, Store
 
 _T = TypeVar("_T")
 
@@ -81,7 +81,7 @@ class Ledger:
         """Look; take no lease, write no intent."""
         before = self._now()
         reading = await self._ask(lambda: self._store.peek(self._key))
-        return reading if isinstance(reading, StoreError) else self._look(reading, before)
+        return reading if isinstance(reading, StoreError) else await self._look(reading, before)
 
     async def look(self) -> Look | StoreError:
         """Look without the lag of `peek`, and take nothing: `begin` always refuses a generation that no record has."""
@@ -93,7 +93,7 @@ class Ledger:
         answer = await self._ask(
             lambda: self._store.begin(self._key, generation, self._holder, self._policy.lease, supersede=supersede)
         )
-        return answer if isinstance(answer, StoreError) else self._look(answer, before)
+        return answer if isinstance(answer, StoreError) else await self._look(answer, before)
 
     async def commit(self, sent: int, record: Record) -> bool | StoreError:
         """Keep `record`, if the generation is still `sent`."""
@@ -139,13 +139,15 @@ class Ledger:
         generation = look.reading.generation
         return any(intent.holder != self._holder and intent.generation == generation for intent in look.reading.intents)
 
-    def _look(self, answer: Begun | Reading, before: float) -> Look:
-        begun = isinstance(answer, Begun)
-        return Look(
-            reading=answer.reading if isinstance(answer, Begun) else answer,
-            before=before,
-            after=self._now(),
-            begun=begun,
+    async def _look(self, answer: Begun | Reading, before: float) -> Look | StoreError:
+        begun, after = isinstance(answer, Begun), self._now()
+        reading = answer.reading if isinstance(answer, Begun) else answer
+        if not _is_sealed(reading.record):
+            return Look(reading=reading, before=before, after=after, begun=begun)
+        if begun:
+            await self.release(doubt=True)
+        return StoreError(
+            "the stored token is encrypted: open the store as EncryptedStore(store, keys=...)", transient=False
         )
 
     async def _ask(self, ask: Callable[[], Awaitable[_T]]) -> _T | StoreError:
@@ -167,3 +169,8 @@ class Ledger:
         return failure or StoreError(
             f"the store gave no answer within {self._policy.commit_timeout:g} s: is it up?", in_doubt=True
         )
+
+
+def _is_sealed(record: Record | None) -> bool:
+    """Tell whether a record is one of an `EncryptedStore`: to Zoom, and to whoever asked, its token is nothing."""
+    return record is not None and record.token is not None and record.token.access_token.startswith(SEALED)

@@ -22,6 +22,8 @@ see `begin`.
 """
 
 
+SEALED: Final = "sealed."
+"""What a token begins with that `EncryptedStore` has sealed."""
 NO_GENERATION: Final = -1
 """No record has it: a `begin` for it is refused, and only looks."""
 

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from zoom_async_auth.errors import ConfigurationError, StoreError
 from zoom_async_auth.oauth.secretive import secretive
+from zoom_async_auth.stores.base import SEALED
 
-_START: Final = "sealed."
 _SEALED: Final = re.compile(r"sealed\.1\.(?P<key>[0-9a-f]{16})\.(?P<data>[A-Za-z0-9_-]+)")
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=")
 _NONCE: Final = 12  # bytes
@@ -94,7 +94,7 @@ class Keyring:
 
 def is_sealed(text: str) -> bool:
     """Tell whether `text` was sealed, by whatever version and key."""
-    return text.startswith(_START)
+    return text.startswith(SEALED)
 
 
 def _foreign(text: str) -> StoreError:
