@@ -393,6 +393,21 @@ async def test_an_authorization_outranks_an_import_that_began_before_it(world: W
         assert world.is_good((await pool.renew("alice")).access_token)
 
 
+async def test_refresh_tokens_alone_can_be_imported_and_are_used_when_somebody_asks(world: World, store: Store) -> None:
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, "alice", "bob")
+        known = {key: (await pool.token(key)).refresh_token for key in ("alice", "bob")}
+    requests = world.zoom.token_requests
+    async with pool_of(world, world.store()) as pool:
+        assert await pool.import_tokens((key, StoredToken(refresh_token=token)) for key, token in known.items()) == 2
+        assert world.zoom.token_requests == requests
+        assert world.zoom.model.user_of(await pool.bearer("alice")) == "alice"
+        world.wire.instead.append(Answer(status=200, headers={}, body=b'{"status":"success"}'))
+        posts = world.wire.posts
+        await pool.revoke("bob")
+        assert world.wire.posts == posts + 1
+
+
 async def test_the_short_life_of_one_token_says_nothing_about_those_of_others(world: World, pool: TokenPool) -> None:
     await authorize(pool, world, "alice")
     await asyncio.sleep(3000.0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from zoom_async_auth.errors import ConfigurationError
-from zoom_async_auth.oauth.token import StoredToken, Token, is_access_token, is_refresh_token
+from zoom_async_auth.oauth.token import NO_ACCESS_TOKEN, StoredToken, Token, is_access_token, is_refresh_token
 
 
 def a_token(**changes: Any) -> Token:
@@ -138,3 +138,14 @@ def test_a_date_in_milliseconds_is_refused(expires_at: float) -> None:
     """It would be a token that lives for ever."""
     with pytest.raises(ConfigurationError, match="not milliseconds"):
         StoredToken(access_token="access", expires_at=expires_at)
+
+
+def test_a_refresh_token_alone_is_something_to_go_on_with() -> None:
+    stored = StoredToken(refresh_token="refresh")
+    assert (stored.access_token, stored.refresh_token, stored.expires_at) == (NO_ACCESS_TOKEN, "refresh", 0.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"expires_at": 1.7e9}, {"refresh_token": "refresh", "expires_at": 1.7e9}])
+def test_an_expiry_of_nothing_and_nothing_at_all_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="give access_token and expires_at, or refresh_token, or all"):
+        StoredToken(**given)

@@ -14,6 +14,9 @@ MAX_TOKEN_LENGTH = 16 * 1024
 _SURELY_MILLISECONDS = 1e11
 """As seconds it is the year 5138, as milliseconds 1973."""
 
+NO_ACCESS_TOKEN = "none"  # noqa: S105 -- that there is none
+"""Stands where nothing but a refresh token is known."""
+
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _VSCHAR = re.compile(r"[\x20-\x7e]+")
 
@@ -89,21 +92,24 @@ class StoredToken:
     """A pair of tokens that another program got, to go on with: `await manager.authorize(StoredToken(...))`.
 
     Attributes:
-        access_token: The access token.
+        access_token: The access token; may be left out with the refresh token of a person: then the next one is got
+            at first use.
         refresh_token: The refresh token that belongs to it, for a person's grant.
         expires_at: When the access token expires, in seconds since 1970-01-01 UTC; in the past is fine.
         scope: What it may do, if known.
         api_url: The `api_url` that came with it, if any.
     """
 
-    access_token: str = field(repr=False)
+    access_token: str = field(default=NO_ACCESS_TOKEN, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
-    expires_at: float
+    expires_at: float = 0.0
     scope: frozenset[str] = frozenset()
     api_url: str | None = None
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
         _require_details(self.scope, self.api_url)
+        if self.access_token == NO_ACCESS_TOKEN and (self.refresh_token is None or self.expires_at != 0):
+            raise ConfigurationError("give access_token and expires_at, or refresh_token, or all of them")
         if not _is_number(self.expires_at) or abs(self.expires_at) >= _SURELY_MILLISECONDS:
             raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC, not milliseconds")

@@ -31,7 +31,7 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.secretive import secretive
-from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.oauth.token import NO_ACCESS_TOKEN, StoredToken, Token
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.keeper import ROUNDS, UNSTEADY, Keeper, Pending
 from zoom_async_auth.renewal.ledger import Look
@@ -415,8 +415,8 @@ class Exchange:
             None if self.pending is None else self.pending.token,
             None if ours is None else ours.token,
         )
-        for access_token in dict.fromkeys(token.access_token for token in known if token is not None):
-            failure = await self._means.client.revoke(access_token)
+        for secret in dict.fromkeys(_revocable(token) for token in known if token is not None):
+            failure = await self._means.client.revoke(secret)
             if failure is not None:
                 return failure
         return None
@@ -552,6 +552,13 @@ class Exchange:
 
     def _announce(self, event: events.Event) -> None:
         self._means.announce(event)
+
+
+def _revocable(token: Token) -> str:
+    """Return what is revoked at Zoom: the access token, or the refresh token if that alone is known (RFC 7009)."""
+    if token.access_token == NO_ACCESS_TOKEN and token.refresh_token is not None:
+        return token.refresh_token
+    return token.access_token
 
 
 def _imported(stored: StoredToken, *, wall: float) -> Token:
