@@ -63,7 +63,8 @@ class PoolHealth:
         suspended: Whether so many refresh tokens were refused that no refusal is believed now.
         dead: How many authorizations were found dead by this process, and neither renewed nor forgotten since.
         dead_keys: Their keys, each with the cause; the newest 1000, newest first.
-        last_error: Why the whole app is held back; None if it is not.
+        last_error: Why nobody's token is renewed now: the app is held back, or Zoom answers nothing but failures. None
+            as long as that is not known.
     """
 
     ready: bool
@@ -282,6 +283,7 @@ class TokenPool:
             return self._engine.health(self._slot_of(require_key(key)))
         gate, pause = self._engine.gate, self._engine.client.pause
         held_back = pause.until(forced=False) > self._now()
+        why = pause.reason_at(self._now()) or gate.trouble
         return PoolHealth(
             ready=self._engine.is_open and not held_back,
             identities=len(self._slots),
@@ -290,7 +292,7 @@ class TokenPool:
             suspended=self._engine.client.breaker.open,
             dead=len(self._dead),
             dead_keys=dict(itertools.islice(reversed(self._dead.items()), _MOST_DEAD)),
-            last_error=None if (why := pause.reason_at(self._now())) is None else why.copy(),
+            last_error=None if why is None else why.copy(),
         )
 
     async def import_tokens(self, tokens: Iterable[tuple[str, StoredToken]]) -> int:

@@ -417,6 +417,22 @@ async def test_the_short_life_of_one_token_says_nothing_about_those_of_others(wo
     assert (await pool.token("alice", valid_for=1800.0)).expires_in == HOUR
 
 
+async def test_an_outage_of_zoom_is_seen_in_the_health_of_the_pool(world: World, pool: TokenPool) -> None:
+    """No identity says it by itself: whose token lives on has no trouble yet."""
+    users = [f"user-{number}" for number in range(10)]
+    await authorize(pool, world, *users)
+    assert pool.health().last_error is None
+    world.zoom.outage = 503
+    await asyncio.sleep(2 * HOUR)
+    await asyncio.gather(*map(pool.bearer, users), return_exceptions=True)
+    trouble = pool.health().last_error
+    assert (type(trouble), trouble and trouble.status) == (TokenUnavailableError, 503)
+    world.zoom.outage = None
+    await asyncio.sleep(61.0)
+    await asyncio.gather(*map(pool.bearer, users))
+    assert pool.health().last_error is None
+
+
 async def test_a_pool_is_as_ready_from_any_thread_as_on_its_own_loop(pool: TokenPool) -> None:
     """A probe that is no coroutine runs in a thread."""
     assert (pool.health().ready, (await asyncio.to_thread(pool.health)).ready) == (True, True)

@@ -123,6 +123,7 @@ class Gate:
         self._now = now
         self._spawn = spawn
         self._throttle = Throttle()
+        self._latest: ZoomAuthError | None = None
         self._random = random
         self._queue: list[_Place] = []
         self._count = itertools.count()
@@ -135,6 +136,11 @@ class Gate:
     def rate(self) -> float:
         """How many turns a second there are now."""
         return self._rate * self._throttle.at(self._now())
+
+    @property
+    def trouble(self) -> ZoomAuthError | None:
+        """What Zoom answers while it answers nothing but failures; None while it does not."""
+        return self._latest if self._throttle.failures >= _MANY_FAILURES else None
 
     @property
     def waiting(self) -> int:
@@ -200,6 +206,7 @@ class Gate:
     def note(self, error: ZoomAuthError | None) -> None:
         """Take an answer of Zoom into account; None: a token."""
         self._throttle = self._throttle.after(error, now=self._now())
+        self._latest = error
 
     async def _hand_out(self) -> None:
         while self._queue:
