@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from fastapi import FastAPI
 
-from zoom_async_auth import AuthorizationCodeGrant, TokenManager, UserOAuth
+from zoom_async_auth import AuthorizationCodeGrant, TokenManager, TokenPool, UserOAuth
 from zoom_async_auth.integrations import aiohttp as on_aiohttp
 from zoom_async_auth.integrations import fastapi as on_fastapi
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount
@@ -30,7 +30,7 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 NEVER_SPOKEN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Making one that knows all authorities takes longer than a test."""
 
-Opens = Callable[[], AbstractAsyncContextManager[TokenManager]]
+Opens = Callable[[], AbstractAsyncContextManager[TokenManager | TokenPool]]
 
 
 @dataclass

@@ -20,12 +20,13 @@ An app that acts for a person:
     app.cleanup_ctx.append(zoom_context(account.opened))
     app.add_subapp("/zoom", connect_app(connect, identify=who_is_logged_in))
 
-One that acts for many has `StoredAccounts` instead, and opens a manager where it needs one. `OneAccount`,
-`StoredAccounts`, `Connect` and `Webhook` are the same for every framework.
+One that acts for many has a `TokenPool` instead, which is opened by `zoom_context(lambda: pool)`; or `StoredAccounts`,
+and opens a manager where it needs one. `OneAccount`, `StoredAccounts`, `Connect` and `Webhook` are the same for every
+framework.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -36,7 +37,7 @@ from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, is_temporary, require_maker, retry_after
+from zoom_async_auth.integrations.readiness import Opens, health_reply, is_temporary, require_maker, retry_after
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -59,13 +60,11 @@ ZOOM = web.AppKey("ZOOM", TokenManager)
 Identify = Callable[[web.Request], KeyOrNobody | Awaitable[KeyOrNobody]]
 
 
-def zoom_context(
-    opens: Callable[[], AbstractAsyncContextManager[TokenManager]],
-) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return what opens a manager with the app, as `app[ZOOM]`, and closes it: for `app.cleanup_ctx`.
+def zoom_context(opens: Opens) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what opens a manager or a pool with the app, as `app[ZOOM]`, and closes it: for `app.cleanup_ctx`.
 
     Args:
-        opens: Makes what is entered: `TokenManager.from_env`, `account.opened`, `lambda: TokenManager(...)`.
+        opens: Makes what is entered: `TokenManager.from_env`, `account.opened`, `lambda: TokenPool(...)`.
 
     Raises:
         MisuseError: A manager itself: one cannot be opened twice.
@@ -73,8 +72,8 @@ def zoom_context(
     require_maker(opens)
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with opens() as manager:
-            app[ZOOM] = manager
+        async with opens() as opened:
+            app[ZOOM] = cast("TokenManager", opened)  # whoever opens a pool knows that it is one
             yield
 
     return context
@@ -122,7 +121,7 @@ def connect_app(connect: Connect, *, identify: Identify) -> web.Application:
 
 
 def health_route(path: str = "/health") -> web.RouteDef:
-    """Return the route of a readiness probe, which tells how the manager of `zoom_context` is.
+    """Return the route of a readiness probe, which tells how the manager, or pool, of `zoom_context` is.
 
     It is not for the public: `last_error` may name hosts.
     """

@@ -18,22 +18,24 @@ An app that acts for a person:
     api = FastAPI(lifespan=zoom_lifespan(account.opened))
     api.include_router(connect_router(connect, identify=who_is_logged_in), prefix="/zoom")
 
-One that acts for many has `StoredAccounts` instead, and opens a manager where it needs one. `OneAccount`,
-`StoredAccounts`, `Connect` and `Webhook` are the same for every framework.
+One that acts for many has a `TokenPool` instead, which is opened by `zoom_lifespan(lambda: pool)`; or `StoredAccounts`,
+and opens a manager where it needs one. `OneAccount`, `StoredAccounts`, `Connect` and `Webhook` are the same for every
+framework.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated, Final, overload
+from typing import Annotated, Final, cast, overload
 
 from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import health_reply, is_temporary, require_maker, retry_after
+from zoom_async_auth.integrations.readiness import Opens, health_reply, is_temporary, require_maker, retry_after
 from zoom_async_auth.manager import TokenManager
+from zoom_async_auth.pool import TokenPool
 
 with extra("fastapi"):
     from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
@@ -65,14 +67,14 @@ Identify = Callable[[Request], KeyOrNobody | Awaitable[KeyOrNobody]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def zoom_lifespan(opens: Callable[[], AbstractAsyncContextManager[TokenManager]]) -> Lifespan:
-    """Return a lifespan that opens a manager with the app, as `app.state.zoom`, and closes it.
+def zoom_lifespan(opens: Opens) -> Lifespan:
+    """Return a lifespan that opens a manager or a pool with the app, as `app.state.zoom`, and closes it.
 
     An app with a lifespan of its own enters it there: `async with zoom_lifespan(...)(app): yield`.
 
     Args:
         opens: Makes what is entered, anew each time that the app starts: `TokenManager.from_env`,
-            `account.opened`, `lambda: TokenManager(...)`.
+            `account.opened`, `lambda: TokenPool(...)`.
 
     Raises:
         MisuseError: A manager itself: one cannot be opened twice.
@@ -89,15 +91,12 @@ def zoom_lifespan(opens: Callable[[], AbstractAsyncContextManager[TokenManager]]
 
 
 def zoom_of(connection: HTTPConnection) -> TokenManager:
-    """Return the manager that `zoom_lifespan` opened: a dependency of requests and WebSockets.
+    """Return the manager, or pool, that `zoom_lifespan` opened: a dependency of requests and WebSockets.
 
     Raises:
         MisuseError: There is none.
     """
-    manager: TokenManager | None = getattr(connection.app.state, "zoom", None)
-    if manager is None:
-        raise MisuseError("the app has no manager, or has not started: FastAPI(lifespan=zoom_lifespan(...))")
-    return manager
+    return cast("TokenManager", _opened_for(connection))  # whoever opens a pool knows that it is one
 
 
 async def bearer(connection: HTTPConnection) -> str:
@@ -105,10 +104,14 @@ async def bearer(connection: HTTPConnection) -> str:
 
     Raises:
         HTTPException: 503 with `Retry-After`, if there is none at the moment.
+        MisuseError: The app has a pool.
         ZoomAuthError: There is none, and waiting does not help: 500, unless the app handles it in another way.
     """
+    opened = _opened_for(connection)
+    if isinstance(opened, TokenPool):
+        raise MisuseError("a pool has a token for each key: await pool.bearer(key)")
     try:
-        return await zoom_of(connection).bearer()
+        return await opened.bearer()
     except ZoomAuthError as error:
         if not is_temporary(error):
             raise
@@ -152,6 +155,13 @@ async def zoom_unavailable(connection: Request | WebSocket, error: Exception) ->
     return None
 
 
+def _opened_for(connection: HTTPConnection) -> TokenManager | TokenPool:
+    opened: TokenManager | TokenPool | None = getattr(connection.app.state, "zoom", None)
+    if opened is None:
+        raise MisuseError("the app has no manager, or has not started: FastAPI(lifespan=zoom_lifespan(...))")
+    return opened
+
+
 def _when_again(error: ZoomAuthError) -> dict[str, str]:
     return {"Retry-After": retry_after(error)}
 
@@ -182,13 +192,13 @@ def connect_router(connect: Connect, *, identify: Identify) -> APIRouter:
 
 
 def health_router(path: str = "/health") -> APIRouter:
-    """Return the route of a readiness probe, which tells how the manager of `zoom_lifespan` is.
+    """Return the route of a readiness probe, which tells how the manager, or pool, of `zoom_lifespan` is.
 
     It is not for the public: `last_error` may name hosts.
     """
 
     async def health(request: Request) -> Response:
-        return _response(health_reply(zoom_of(request).health()))
+        return _response(health_reply(_opened_for(request).health()))
 
     router = APIRouter()
     router.add_api_route(path, health, methods=["GET", "HEAD"], include_in_schema=False)

@@ -1,12 +1,19 @@
 """Whether an app should be sent requests now, and if not, when again: for any web framework."""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Final
 
 from zoom_async_auth.errors import ManagerClosedError, MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.pages import Reply, json_reply
+from zoom_async_auth.manager import TokenManager
+from zoom_async_auth.pool import PoolHealth, TokenPool
 from zoom_async_auth.renewal.health import Health
+
+Opens = Callable[[], AbstractAsyncContextManager[TokenManager | TokenPool]]
+"""Makes what an app opens when it starts, and closes when it ends."""
 
 _RETRY_AFTER: Final = 10.0  # seconds, where nothing is known
 
@@ -19,22 +26,42 @@ def require_maker(opens: object) -> None:
         )
 
 
-def health_reply(health: Health) -> Reply:
+def health_reply(health: Health | PoolHealth) -> Reply:
     """Answer a readiness probe: 200 if requests should be sent here, else 503.
 
     An app that waits for a person's consent is ready for that: taken out of service it would wait for ever.
     """
-    told = {
+    told = _told(health) if isinstance(health, Health) else _told_of_pool(health)
+    fit = health.ready or (isinstance(health, Health) and health.state in {"unauthorized", "dead"})
+    return json_reply(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
+
+
+def _told(health: Health) -> dict[str, object]:
+    return {
         "state": health.state,
         "ready": health.ready,
         "durable": health.durable,
         "generation": health.generation,
         "seconds_left": health.seconds_left,
         "next_attempt": health.next_attempt,
-        "last_error": None if health.last_error is None else str(health.last_error),
+        "last_error": _text_of(health.last_error),
     }
-    fit = health.ready or health.state in {"unauthorized", "dead"}
-    return json_reply(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
+
+
+def _told_of_pool(pool: PoolHealth) -> dict[str, object]:
+    return {  # not `dead_keys`: they are customers' names
+        "ready": pool.ready,
+        "identities": pool.identities,
+        "waiting": pool.waiting,
+        "rate": pool.rate,
+        "suspended": pool.suspended,
+        "dead": pool.dead,
+        "last_error": _text_of(pool.last_error),
+    }
+
+
+def _text_of(error: ZoomAuthError | None) -> str | None:
+    return None if error is None else str(error)
 
 
 def is_temporary(error: ZoomAuthError) -> bool:
