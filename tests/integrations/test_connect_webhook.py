@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.engine.world import FaultyStore
 from tests.integrations.sites import SECRET_TOKEN, SITES, Browser, Refusing, account_at, connect_for
 from tests.integrations.test_connect import Down, Site
 from zoom_async_auth import (
@@ -252,6 +253,18 @@ async def test_an_app_that_waits_for_a_person_stays_in_service(site: Site, zoom:
     async with site(None, account.opened) as client:
         reply = await _health(client, until=lambda told: told["state"] == "unauthorized")
         assert (reply.status_code, reply.json()["ready"]) == (200, False)
+
+
+async def test_a_visitor_is_told_that_the_store_is_why_there_is_no_token(site: Site, zoom: Zoom) -> None:
+    """Zoom is well: whoever reads "Zoom is not available" looks in the wrong place."""
+    store, policy = FaultyStore(MemoryStore()), RenewalPolicy(timeout=0.1)
+    store.down = {"peek"}
+    async with site(None, lambda: TokenManager(zoom.user_app, store=store, base_url=zoom.url, policy=policy)) as client:
+        reply = await client.get("/token")
+    assert reply.status_code == 503
+    assert "Retry-After" in reply.headers
+    assert "No token at the moment: our store does not answer" in reply.text
+    assert "Zoom" not in reply.text
 
 
 def test_one_account_has_one_key() -> None:

@@ -37,7 +37,14 @@ from zoom_async_auth.errors import MisuseError, ZoomAuthError
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import Opens, health_reply, is_temporary, require_maker, retry_after
+from zoom_async_auth.integrations.readiness import (
+    Opens,
+    health_reply,
+    is_temporary,
+    require_maker,
+    retry_after,
+    unavailable,
+)
 from zoom_async_auth.manager import TokenManager
 
 __all__ = [
@@ -94,8 +101,8 @@ async def zoom_unavailable(request: web.Request, handler: Handler) -> web.Stream
             isinstance(begun, int) and begun > 0
         ):  # a second answer would be part of the first
             raise
-        headers = {"Retry-After": retry_after(error)}
-    raise web.HTTPServiceUnavailable(text="Zoom is not available", headers=headers)
+        told, headers = unavailable(error), {"Retry-After": retry_after(error)}
+    raise web.HTTPServiceUnavailable(text=told, headers=headers)
 
 
 def connect_app(connect: Connect, *, identify: Identify) -> web.Application:

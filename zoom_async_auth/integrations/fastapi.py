@@ -33,7 +33,14 @@ from zoom_async_auth.extras import extra
 from zoom_async_auth.integrations.accounts import Accounts, OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect, KeyOrNobody, Visit, Webhook, resolved
 from zoom_async_auth.integrations.pages import Reply
-from zoom_async_auth.integrations.readiness import Opens, health_reply, is_temporary, require_maker, retry_after
+from zoom_async_auth.integrations.readiness import (
+    Opens,
+    health_reply,
+    is_temporary,
+    require_maker,
+    retry_after,
+    unavailable,
+)
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.pool import TokenPool
 
@@ -59,7 +66,6 @@ __all__ = [
 ]
 
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
-_TOLD: Final = "Zoom is not available"
 _CAN_DENY: Final = "websocket.http.response"  # a server's ability, by the specification of ASGI
 _TRY_AGAIN_LATER: Final = 1013  # of the codes that IANA registers for WebSockets
 
@@ -115,7 +121,7 @@ async def bearer(connection: HTTPConnection) -> str:
     except ZoomAuthError as error:
         if not is_temporary(error):
             raise
-        told = HTTPException(_UNAVAILABLE, _TOLD, headers=_when_again(error))
+        told = HTTPException(_UNAVAILABLE, unavailable(error), headers=_when_again(error))
     raise told
 
 
@@ -140,7 +146,7 @@ async def zoom_unavailable(connection: Request | WebSocket, error: Exception) ->
     """
     if not isinstance(error, ZoomAuthError) or not is_temporary(error):
         raise error
-    response = JSONResponse({"detail": _TOLD}, _UNAVAILABLE, headers=_when_again(error))
+    response = JSONResponse({"detail": unavailable(error)}, _UNAVAILABLE, headers=_when_again(error))
     if not isinstance(connection, WebSocket):
         return response
     if connection.application_state is WebSocketState.DISCONNECTED:  # by the app itself

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Final
 
-from zoom_async_auth.errors import ManagerClosedError, MisuseError, ZoomAuthError
+from zoom_async_auth.errors import ManagerClosedError, MisuseError, StoreError, ZoomAuthError
 from zoom_async_auth.integrations.pages import Reply, json_reply
 from zoom_async_auth.manager import TokenManager
 from zoom_async_auth.pool import PoolHealth, TokenPool
@@ -67,6 +67,13 @@ def _text_of(error: ZoomAuthError | None) -> str | None:
 def is_temporary(error: ZoomAuthError) -> bool:
     """Tell whether a visitor should come back: what is closed here is open elsewhere, or in a moment."""
     return error.transient or isinstance(error, ManagerClosedError)
+
+
+def unavailable(error: ZoomAuthError) -> str:
+    """Return what a visitor is told for whom there is no token at the moment."""
+    if isinstance(error, StoreError):
+        return "No token at the moment: our store does not answer"
+    return "Zoom is not available"
 
 
 def retry_after(error: ZoomAuthError) -> str:
