@@ -95,11 +95,21 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(*command: str, folder: Path, variables: dict[str, str]) -> AsyncIterator[Running]:
-    """Run Python with these arguments in a folder; whatever is left of it at the end is killed."""
+async def running(
+    *command: str, folder: Path, variables: dict[str, str], in_background: bool = False
+) -> AsyncIterator[Running]:
+    """Run Python with these arguments in a folder; whatever is left of it at the end is killed.
+
+    Args:
+        command: The arguments.
+        folder: Where.
+        variables: Of the environment, beside what there is.
+        in_background: As by `&` in a script: the shell has it ignore SIGINT.
+    """
     log = folder / f"{secrets.token_hex(4)}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
+            *(("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh") if in_background else ()),
             sys.executable,
             *command,
             cwd=folder,

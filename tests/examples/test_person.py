@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from tests.examples.browser import Browser
 from tests.examples.discord_server import Discord
 from tests.examples.programs import copied, environment, free_port, listening, running, stored
 from tests.processes.place import App, Place
@@ -18,31 +19,6 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["plain"]), pytest.mark.timeout
 
 RUN_BOT = str(Path(__file__).with_name("run_bot.py"))
 NOBODY = "I act for nobody at Zoom: please connect me."
-
-
-class Browser:
-    """Somebody who opens the app's pages, and those of Zoom that they lead to."""
-
-    def __init__(self, session: aiohttp.ClientSession, home: URL) -> None:
-        self._session = session
-        self._home = home
-
-    async def opens(self, path: str = "/") -> tuple[URL, str]:
-        """Open a page of the app; return where that leads to, and what is shown."""
-        async with self._session.get(self._home.with_path(path)) as page:
-            return page.url, await page.text()
-
-    async def sends(self, url: URL, **form: str) -> str:
-        """Press a button of a page; return what is shown then."""
-        origin = {"Origin": f"{url.origin()}"}
-        async with self._session.post(url.with_query(None), data=form, headers=origin) as page:
-            assert page.ok
-            return await page.text()
-
-    async def connects(self, user: str) -> str:
-        """Open the app, which leads to the consent page, and allow it to act for `user`; return what is shown then."""
-        consent, _ = await self.opens()
-        return await self.sends(consent, **consent.query, user=user, decision="allow")
 
 
 async def test_the_bot_acts_for_whoever_has_connected_the_web_app(tmp_path: Path) -> None:
@@ -67,7 +43,7 @@ async def test_the_bot_acts_for_whoever_has_connected_the_web_app(tmp_path: Path
         browser = Browser(session, home)
         async with (
             running(web, folder=tmp_path, variables=variables) as app,
-            running(RUN_BOT, discord.url, bot, folder=tmp_path, variables=variables) as chat,
+            running(RUN_BOT, discord.url, bot, folder=tmp_path, variables=variables, in_background=True) as chat,
         ):
             await listening(home.port or 0)
             assert await discord.hears("!whoami") == NOBODY
