@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -672,6 +673,38 @@ def test_what_cannot_work_is_told_at_once(wrong: dict[str, object]) -> None:
     frames = [entry.frame for entry in error.traceback[1:]]
     assert frames
     assert not any("secret" in frame.f_locals or SECRET in repr(frame.f_locals) for frame in frames)
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [TokenManager(APP), TokenPool(APP, store=MemoryStore()).manager("alice"), StoredAccounts, None],
+    ids=["manager", "identity of a pool", "class", "none"],
+)
+def test_what_does_not_act_for_a_key_is_refused_before_anybody_consents(accounts: object) -> None:
+    """A manager has the same verbs, for one identity: it would fail on the way back from Zoom, with the code spent."""
+    kind = type(accounts).__name__
+    told = f"accounts must be OneAccount, StoredAccounts or a TokenPool, or have their methods, not {kind}"
+    with pytest.raises(ConfigurationError, match=told):
+        connect_for(accounts, APP)  # type: ignore[arg-type]
+
+
+def test_accounts_of_ones_own_are_taken_whatever_they_are_made_of() -> None:
+    for accounts in (Refusing(), Mock(), TokenPool(APP, store=MemoryStore()), OneAccount(APP)):
+        assert connect_for(accounts, APP).routes
+
+
+@pytest.mark.parametrize(
+    ("path", "served"),
+    [("/zoom/oauth", False), ("/zoom/callback/", False), ("/zoom/callback?at=home", True), ("/zoom/callback", True)],
+)
+def test_an_address_that_nobody_serves_is_told_of_when_the_app_starts(
+    path: str, *, served: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something in front of the app may map it, so it is no error; mostly a person meets a 404 on the way back."""
+    connect_for(Refusing(), APP, redirect_uri=ORIGIN + path)
+    told = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(told) == (not served)
+    assert all("redirect_uri does not end with /callback" in record.getMessage() for record in told)
 
 
 def test_accounts_tell_at_once_what_cannot_work() -> None:

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -50,6 +51,7 @@ from zoom_async_auth.oauth.webhook import (
 SHORTEST_SECRET: Final = 32  # characters or bytes
 _LONGEST_BODY: Final = 5.0  # seconds for a notification to arrive
 _LONGEST_FORGETTING: Final = 2.5  # seconds: Zoom waits three for the answer to a notification, then sends it again
+_CALLBACK: Final = "/callback"
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")  # a backslash counts as a slash in browsers
 
 _log = logging.getLogger("zoom_async_auth")
@@ -106,7 +108,7 @@ class Connect:
     """Answers what arrives at `routes`, on behalf of one app.
 
     Args:
-        accounts: What is acted on: `OneAccount`, `StoredAccounts`, or anything with their three methods.
+        accounts: What is acted on: `OneAccount`, `StoredAccounts`, a `TokenPool`, or anything with their three methods.
         credentials: What the app is registered with.
         redirect_uri: The address of /callback as browsers see it, registered with the app to the letter.
         secret: 32 bytes or characters at least that nobody can guess, the same in all processes of the app:
@@ -132,10 +134,18 @@ class Connect:
         base_url: str = ZOOM,
         clock: Clock | None = None,
     ) -> None:
-        problem = _problem(credentials, redirect_uri=redirect_uri, secret=secret, after=after, base_url=base_url)
+        problem = _misfit(accounts) or _problem(
+            credentials, redirect_uri=redirect_uri, secret=secret, after=after, base_url=base_url
+        )
         if problem is not None:
             del secret
             raise problem
+        if not urlsplit(redirect_uri).path.endswith(_CALLBACK):  # no error: something in front of the app may map it
+            _log.warning(
+                "connect: redirect_uri does not end with %s, the path that is served here: unless a proxy leads from "
+                "one to the other, who comes back from Zoom gets a 404",
+                _CALLBACK,
+            )
         self._accounts = accounts
         self._client_id = credentials.client_id
         self._origin = safe_origin(redirect_uri)
@@ -156,7 +166,7 @@ class Connect:
         """What there is to be served, below any prefix, as long as all of it is below the same."""
         routes = (
             Route(method="GET", path="/connect", answer=self.connect),
-            Route(method="GET", path="/callback", answer=self.callback),
+            Route(method="GET", path=_CALLBACK, answer=self.callback),
             Route(method="GET", path="/disconnect", answer=self.ask),
             Route(method="POST", path="/disconnect", answer=self.disconnect),
         )
@@ -270,6 +280,30 @@ class Connect:
         """Tell whether a form of our own origin was sent. A client that sends neither header is no modern browser."""
         site = headers.get("sec-fetch-site")
         return site == "same-origin" if site is not None else headers.get("origin") == self._origin
+
+
+def _misfit(accounts: object) -> ConfigurationError | None:
+    """Return what is wrong with what does not act for a key: a manager has the same verbs, for one identity."""
+    wanted = {"authorize": ("key", "grant"), "revoke": ("key",), "forget": ("key",)}
+    if all(_takes(getattr(accounts, verb, None), *arguments) for verb, arguments in wanted.items()):
+        return None
+    kind = type(accounts).__name__
+    return ConfigurationError(
+        f"accounts must be OneAccount, StoredAccounts or a TokenPool, or have their methods, not {kind}"
+    )
+
+
+def _takes(method: object, *arguments: object) -> bool:
+    """Tell whether a method can be called with so many arguments."""
+    if not callable(method):
+        return False
+    try:
+        inspect.signature(method).bind(*arguments)
+    except ValueError:
+        return True  # it does not tell what it takes
+    except TypeError:
+        return False
+    return True
 
 
 def _problem(
