@@ -12,6 +12,7 @@ KINDS: tuple[type[Event], ...] = get_args(Event)
 
 DOWN = TokenUnavailableError("Zoom failed to answer: try again later", status=503, tracking_id="v=2.0;tid=1")
 REFUSED = AuthorizationRequiredError("the authorization is spent", error="invalid_grant", status=400)
+UNAUTHORIZED = AuthorizationRequiredError("nobody has authorized the app yet: send the person to the authorize URL")
 STORE_DOWN = StoreError("the store failed: ConnectionError")
 
 EVENTS: tuple[Event, ...] = (

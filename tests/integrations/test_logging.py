@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import zoom_async_auth.integrations.logging
-from tests.integrations.happened import DOWN, EVENTS, KINDS, failed
+from tests.integrations.happened import DOWN, EVENTS, KINDS, REFUSED, UNAUTHORIZED, failed
 from zoom_async_auth.errors import ConfigurationError, TokenUnavailableError
 from zoom_async_auth.events import (
     Event,
@@ -114,6 +114,21 @@ def test_what_only_a_person_can_mend_is_an_error_at_once(caplog: pytest.LogCaptu
     assert _logged(caplog, MISCONFIGURED).levelno == logging.ERROR
 
 
+def test_a_person_who_has_not_authorized_the_app_yet_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    """Each customer's first visit finds that out: whoever is woken up by warnings would not sleep."""
+    record = _logged(caplog, failed(UNAUTHORIZED))
+
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == (
+        "nothing to renew: nobody has authorized the app yet: send the person to the authorize URL [key=alice]"
+    )
+    assert _fields(record)["zoom_auth_error_class"] == "AuthorizationRequiredError"
+
+
+def test_an_authorization_that_zoom_refuses_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    assert _logged(caplog, failed(REFUSED)).levelno == logging.WARNING
+
+
 def test_the_level_of_an_event_can_be_chosen(caplog: pytest.LogCaptureFixture) -> None:
     """A person who removes the app is no error of the operator, who would be woken up by one."""
     observer = LoggingObserver(levels={GrantDied: logging.INFO})
@@ -125,7 +140,11 @@ def test_the_level_of_an_event_can_be_chosen(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_chosen_level_of_failures_is_that_of_all(caplog: pytest.LogCaptureFixture) -> None:
-    assert _logged(caplog, MISCONFIGURED, levels={RenewalFailed: logging.INFO}).levelno == logging.INFO
+    observer = LoggingObserver(levels={RenewalFailed: logging.CRITICAL})
+    for error in (MISCONFIGURED.error, UNAUTHORIZED, DOWN):
+        observer(failed(error))
+
+    assert [record.levelno for record in caplog.records] == [logging.CRITICAL] * 3
 
 
 def test_a_key_that_is_left_out_is_nowhere_in_the_record(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,7 @@ from prometheus_client.openmetrics import exposition
 
 from tests.engine.world import LATENCY, QUIET, FaultyStore, Wire, World
 from tests.integrations.exported import Exported, Samples, counts, scrape
-from zoom_async_auth import ConfigurationError, TokenManager
+from zoom_async_auth import AuthorizationRequiredError, ConfigurationError, TokenManager
 from zoom_async_auth.events import Event, RenewalFailed, TokenAdopted, TokenRenewed
 from zoom_async_auth.integrations.logging import LoggingObserver
 from zoom_async_auth.integrations.opentelemetry import OpenTelemetryObserver
@@ -225,6 +225,8 @@ def _expected(day: Day, name: str) -> dict[str, float]:
                 found["renewals renewed"] += 1
             case TokenAdopted():
                 found["renewals adopted"] += 1
+            case RenewalFailed(error=AuthorizationRequiredError(error=None, status=None)):
+                found["renewals unauthorized"] += 1
             case RenewalFailed(error=error):
                 found[f"renewals failed {type(error).__name__}"] += 1
                 found["store_failures RenewalFailed"] += type(error).__name__ == "StoreError"
@@ -255,8 +257,8 @@ def test_what_has_happened_is_what_the_day_was_made_of(day: Day) -> None:
     once = {"renewals failed ConfigurationError", "renewals adopted", "rejections", "store_failures CommitFailed"}
     once |= {"store_failures StoreBypassed"}
     assert {what: app[what] for what in once} == dict.fromkeys(once, 1)
-    # The first time nobody had authorized the app yet.
-    assert (person["grants_died"], person["renewals failed AuthorizationRequiredError"]) == (1, 2)
+    assert (person["grants_died"], person["renewals failed AuthorizationRequiredError"]) == (1, 1)
+    assert person["renewals unauthorized"] == 1  # the first time nobody had authorized the app yet
     assert app["store_failures RenewalFailed"] == app["renewals failed StoreError"] > 0
     assert (app["other_events CommitRecovered"], person["other_events Authorized"]) == (2, 1)
 
@@ -305,7 +307,8 @@ def test_each_renewal_is_a_span_of_its_length(day: Day) -> None:
     lengths = sorted(((span.end_time or 0) - (span.start_time or 0)) / 1e9 for span in spans)
     assert lengths == pytest.approx(sorted(event.took for event in day.renewals), abs=1e-5)
     failed = [span for span in spans if not span.status.is_unset]
-    assert len(failed) == sum(isinstance(event, RenewalFailed) for event in day.renewals)
+    # Beside them, the first time nobody had authorized the app yet.
+    assert len(failed) + 1 == sum(isinstance(event, RenewalFailed) for event in day.renewals)
     assert all((span.attributes or {})["zoom_async_auth.outcome"] == "failed" for span in failed)
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 import zoom_async_auth.integrations.opentelemetry
 from tests.integrations.exported import Exported, context_of
-from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, Still, StillPool, failed
+from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, UNAUTHORIZED, Still, StillPool, failed
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.events import Event, RenewalFailed, StoreBypassed, TokenAdopted, TokenRejected, TokenRenewed
 from zoom_async_auth.integrations.measures import SECONDS, STATES
@@ -142,6 +142,23 @@ def test_the_span_of_a_failure_says_what_failed(exported: Exported, telemetry: O
     ]
     assert not any(span.status.is_ok or span.status.is_unset for span in exported.spans())
     assert not any(span.events for span in exported.spans())
+
+
+def test_a_person_who_has_not_authorized_the_app_yet_is_no_failure(
+    exported: Exported, telemetry: OpenTelemetryObserver
+) -> None:
+    """Each customer's first visit finds that out."""
+    telemetry(failed(UNAUTHORIZED))
+
+    (span,) = exported.spans()
+    assert span.status.is_unset
+    assert dict(span.attributes or {}) == {
+        "zoom_async_auth.name": "default",
+        "zoom_async_auth.outcome": "unauthorized",
+        "zoom_async_auth.identity": sha256(b"alice").hexdigest()[:16],
+    }
+    counted = {name: value for name, value in exported.counted().items() if not name.startswith("state ")}
+    assert counted == {"renewals unauthorized": 1, "renewal.duration unauthorized": 1}
 
 
 def test_attributes_of_spans_are_those_that_are_documented(

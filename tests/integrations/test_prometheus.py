@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import zoom_async_auth.integrations.prometheus
 from tests.integrations.exported import Samples, counts, scrape
-from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, Still, StillPool, failed
+from tests.integrations.happened import DOWN, EVENTS, REFUSED, STORE_DOWN, UNAUTHORIZED, Still, StillPool, failed
 from zoom_async_auth import TokenPool, UserOAuth
 from zoom_async_auth.errors import ConfigurationError, StoreError, ZoomAuthError
 from zoom_async_auth.events import Event, StoreBypassed, TokenRejected
@@ -103,6 +103,15 @@ def test_a_renewal_that_fails_on_the_store_counts_as_a_failure_of_the_store_too(
     }
 
 
+def test_a_person_who_has_not_authorized_the_app_yet_is_no_failure(
+    registry: CollectorRegistry, metrics: PrometheusObserver
+) -> None:
+    """Each customer's first visit finds that out: among failures, it would make any alert on them worthless."""
+    metrics(failed(UNAUTHORIZED))
+
+    assert counts(registry) == {"renewals unauthorized": 1, "renewal_seconds_count unauthorized": 1}
+
+
 def test_a_lease_that_was_busy_is_no_failure_of_the_store(
     registry: CollectorRegistry, metrics: PrometheusObserver
 ) -> None:
@@ -155,7 +164,7 @@ def test_the_class_of_an_error_is_one_of_ours(registry: CollectorRegistry, metri
 def test_what_has_not_happened_yet_is_there_as_zero(registry: CollectorRegistry, metrics: PrometheusObserver) -> None:
     """Or the first failure of a process would be no rise, and no alert."""
     before = {series for series in scrape(registry) if series[0].endswith(("_total", "_count"))}
-    for event in (*EVENTS, failed(STORE_DOWN), failed(REFUSED), failed(ConfigurationError("x"))):
+    for event in (*EVENTS, *map(failed, (STORE_DOWN, REFUSED, UNAUTHORIZED, ConfigurationError("x")))):
         metrics(event)
     after = {series for series in scrape(registry) if series[0].endswith(("_total", "_count"))}
 

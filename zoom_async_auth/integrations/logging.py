@@ -4,7 +4,7 @@
 
 level       event
 DEBUG       TokenAdopted, FieldsAssumed
-INFO        TokenRenewed, Authorized, TokenRevoked, CommitRecovered
+INFO        TokenRenewed, Authorized, TokenRevoked, CommitRecovered, and RenewalFailed if a person has yet to authorize
 WARNING     RenewalFailed, TokenRejected, ScopeShrunk, StoreBypassed, LateTokenDropped, StoreNotDurable
 ERROR       CommitFailed, StoreWentBack, GrantDied, SchedulerRestarted, and RenewalFailed with a ConfigurationError
 
@@ -22,6 +22,7 @@ from types import MappingProxyType
 from zoom_async_auth import events
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.events import Event
+from zoom_async_auth.integrations.measures import is_unauthorized
 
 LEVELS: Mapping[type[Event], int] = MappingProxyType(
     {
@@ -65,6 +66,9 @@ _TEXTS: Mapping[type[Event], str] = {
     events.SchedulerRestarted: "the background task failed with %(kind)s and was started again",
 }
 
+_UNAUTHORIZED = "nothing to renew: %(error)s"
+"""Of `RenewalFailed`, if a person has yet to authorize the app: each customer's first visit finds that out."""
+
 _PREFIX = "zoom_auth_"
 """A name of `extra` that `LogRecord` has already would raise."""
 _MOST_NAMES, _LONGEST_NAME, _LONGEST_TEXT = 20, 64, 500
@@ -93,17 +97,22 @@ class LoggingObserver:
         self._logger = logger or logging.getLogger("zoom_async_auth.events")
         self._levels = {**LEVELS, **(levels or {})}
         self._misconfigured = (levels or {}).get(events.RenewalFailed, logging.ERROR)
+        self._unauthorized = (levels or {}).get(events.RenewalFailed, logging.INFO)
         self._show_key = show_key
 
     def __call__(self, event: Event) -> None:
         """Log an event."""
         kind = type(event)
-        level = self._levels[kind]
-        if isinstance(event, events.RenewalFailed) and isinstance(event.error, ConfigurationError):
-            level = self._misconfigured  # only a person can mend that
-        text, values = _TEXTS[kind], _values(event)
-        if isinstance(event, events.RenewalFailed):
-            text += _prospect(event)
+        level, text, values = self._levels[kind], _TEXTS[kind], _values(event)
+        match event:
+            case events.RenewalFailed(error=error) if is_unauthorized(error):
+                level, text = self._unauthorized, _UNAUTHORIZED
+            case events.RenewalFailed(error=error):
+                text += _prospect(event)
+                if isinstance(error, ConfigurationError):
+                    level = self._misconfigured  # only a person can mend that
+            case _:
+                pass
         if self._show_key:
             text += " [key=%(key)s]"
         else:

@@ -1,6 +1,7 @@
 """What there is to count and to measure, in words that are all known beforehand: no label grows without bound.
 
-    TokenRenewed, TokenAdopted, RenewalFailed      a renewal: its outcome, how long it took, the class of its error
+    TokenRenewed, TokenAdopted, RenewalFailed      a renewal: its outcome, how long it took, the class of its error;
+                                                   "unauthorized", and no error, if a person has yet to authorize
     TokenRejected                                  a rejection
     GrantDied                                      a grant that died
     CommitFailed, StoreWentBack                    a failure of the store
@@ -31,7 +32,7 @@ from zoom_async_auth.renewal.health import Health, State
 if TYPE_CHECKING:
     from zoom_async_auth.pool import PoolHealth
 
-Outcome = Literal["renewed", "adopted", "failed"]
+Outcome = Literal["renewed", "adopted", "unauthorized", "failed"]
 Count = Literal["rejections", "grants_died", "store_failures", "other_events"]
 
 STATES: tuple[State, ...] = get_args(State)
@@ -70,6 +71,8 @@ def renewal_in(event: events.Event) -> Renewal | None:
             return Renewal(outcome="renewed", took=took)
         case events.TokenAdopted(took=took):
             return Renewal(outcome="adopted", took=took)
+        case events.RenewalFailed(took=took, error=error) if is_unauthorized(error):
+            return Renewal(outcome="unauthorized", took=took)
         case events.RenewalFailed(took=took, error=error):
             return Renewal(outcome="failed", took=took, error=error)
         case _:
@@ -91,6 +94,11 @@ def count_of(event: events.Event) -> Count | None:
             return None
         case _:
             return "other_events"
+
+
+def is_unauthorized(error: ZoomAuthError) -> bool:
+    """Tell whether a person has yet to authorize the app, as a look into the store found: Zoom has refused nothing."""
+    return isinstance(error, AuthorizationRequiredError) and error.error is None and error.status is None
 
 
 def class_of(error: ZoomAuthError) -> str:

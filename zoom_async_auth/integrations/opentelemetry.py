@@ -5,7 +5,7 @@
         telemetry.watch(manager)
 
 name                                    instrument        attributes            counts, or is
-zoom_async_auth.renewals                counter           outcome, error.type   renewals: renewed, adopted, failed
+zoom_async_auth.renewals                counter           outcome, error.type   renewals, by what came of them
 zoom_async_auth.renewal.duration        histogram, s      outcome               how long they took
 zoom_async_auth.rejections              counter                                 tokens that Zoom's API refused
 zoom_async_auth.grants.died             counter                                 authorizations that Zoom refused
@@ -22,9 +22,11 @@ zoom_async_auth.pool.held_back          gauge                                   
 
 All have the attribute `zoom_async_auth.name`, which the program chooses: one word for each kind of managers, not for
 each identity. `outcome`, `event` and `state` begin with `zoom_async_auth.` too; their values, and that of `error.type`,
-are words and classes of this package. The gauges are read from `health()` at the time of the export; of several
-managers with one name the number of seconds is the least. A `TokenPool` is watched in the same way, and has gauges of
-its own, in which those of several pools add up.
+are words and classes of this package. `outcome` is "renewed" by Zoom, "adopted" from the store, "failed", or
+"unauthorized": a person has yet to authorize the app, as the first visit of each finds out, which is no failure and has
+no `error.type`. The gauges are read from `health()` at the time of the export; of several managers with one name the
+number of seconds is the least. A `TokenPool` is watched in the same way, and has gauges of its own, in which those of
+several pools add up.
 
 Each renewal is a span, `zoom_async_auth.renewal`, from its first look into the store to its end; an attempt that fails
 is one of its own. It is made when it is over, and is the root of a trace: it serves all callers, so it belongs to none.
@@ -57,6 +59,7 @@ from zoom_async_auth.integrations.measures import (
     Watched,
     class_of,
     count_of,
+    is_unauthorized,
     renewal_in,
 )
 
@@ -236,7 +239,7 @@ def _told(event: Event) -> _Attributes:
         case TokenRenewed() | TokenAdopted():
             told["zoom_async_auth.generation"] = event.generation
             told["zoom_async_auth.expires_in"] = event.expires_in
-        case RenewalFailed(error=error):
+        case RenewalFailed(error=error) if not is_unauthorized(error):
             told[_ERROR] = class_of(error)
             told["zoom_async_auth.transient"] = error.transient
             if error.status is not None:

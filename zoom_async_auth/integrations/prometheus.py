@@ -5,7 +5,7 @@
         metrics.watch(manager)
 
 name                                    type        labels           counts, or is
-zoom_auth_renewals_total                counter     outcome, error   renewals; outcome: renewed, adopted, failed
+zoom_auth_renewals_total                counter     outcome, error   renewals, by what came of them
 zoom_auth_renewal_seconds               histogram   outcome          how long they took
 zoom_auth_rejections_total              counter                      tokens that Zoom's API refused before their time
 zoom_auth_grants_died_total             counter                      authorizations that Zoom refused for good
@@ -20,12 +20,14 @@ zoom_auth_pool_dead                     gauge                        authorizati
 zoom_auth_pool_suspended                gauge                        pools that saw too many refusals to believe one
 zoom_auth_pool_held_back                gauge                        pools whose app Zoom refuses, or wants to pause
 
-All have the label `name`, which the program chooses: one word for each kind of managers, not for each identity. `error`
-is a class of `zoom_async_auth.errors`, `event` one of `zoom_async_auth.events`, `state` one word of `Health.state`. The
-gauges are read from `health()` at the time of the scrape; of several managers with one name the number of seconds is
-the least. A `TokenPool` is watched in the same way, `metrics.watch(pool)`, and has gauges of its own, in which those of
-several pools add up. An attempt that fails is a renewal of its own. What `bearer()` does is not counted: it would cost
-more than `bearer()`.
+All have the label `name`, which the program chooses: one word for each kind of managers, not for each identity.
+`outcome` is "renewed" by Zoom, "adopted" from the store, "failed", or "unauthorized": a person has yet to authorize the
+app, as the first visit of each finds out, which is no failure and has no `error`. `error` is a class of
+`zoom_async_auth.errors`, `event` one of `zoom_async_auth.events`, `state` one word of `Health.state`. The gauges are
+read from `health()` at the time of the scrape; of several managers with one name the number of seconds is the least. A
+`TokenPool` is watched in the same way, `metrics.watch(pool)`, and has gauges of its own, in which those of several
+pools add up. An attempt that fails is a renewal of its own. What `bearer()` does is not counted: it would cost more
+than `bearer()`.
 
 The dashboard for Grafana:
 
@@ -143,7 +145,7 @@ class _Meters:
 
     def open(self, name: str) -> Watched:
         """Begin to count under a name: what has not happened yet is shown as 0, so that the first time is a rise."""
-        for outcome in ("renewed", "adopted"):
+        for outcome in ("renewed", "adopted", "unauthorized"):
             self.renewals.labels(name, outcome, "")
             self.seconds.labels(name, outcome)
         for error in ("ConfigurationError", "TokenUnavailableError", "AuthorizationRequiredError", "StoreError"):
