@@ -63,8 +63,8 @@ class PoolHealth:
         suspended: Whether so many refresh tokens were refused that no refusal is believed now.
         dead: How many authorizations were found dead by this process, and neither renewed nor forgotten since.
         dead_keys: Their keys, each with the cause; the newest 1000, newest first.
-        last_error: Why nobody's token is renewed now: the app is held back, or Zoom answers nothing but failures. None
-            as long as that is not known.
+        last_error: Why nobody's token is renewed now, though it is open: the app is held back, or Zoom answers nothing
+            but failures. None as long as that is not known.
     """
 
     ready: bool
@@ -281,11 +281,11 @@ class TokenPool:
         """
         if key is not None:
             return self._engine.health(self._slot_of(require_key(key)))
-        gate, pause = self._engine.gate, self._engine.client.pause
+        gate, pause, is_open = self._engine.gate, self._engine.client.pause, self._engine.is_open
         held_back = pause.until(forced=False) > self._now()
-        why = pause.reason_at(self._now()) or gate.trouble
+        why = (pause.reason_at(self._now()) or gate.trouble) if is_open else None
         return PoolHealth(
-            ready=self._engine.is_open and not held_back,
+            ready=is_open and not held_back,
             identities=len(self._slots),
             waiting=gate.waiting,
             rate=gate.rate,

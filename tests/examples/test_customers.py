@@ -16,7 +16,6 @@ from yarl import URL
 
 from tests.examples.browser import Browser
 from tests.examples.programs import Running, copied, environment, free_port, listening, running
-from zoom_async_auth import RenewalPolicy
 from zoom_async_auth.sandbox import Sandbox
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["plain"]), pytest.mark.timeout(180)]
@@ -46,8 +45,7 @@ async def _browser(home: URL) -> AsyncIterator[Browser]:
 async def _connects(browser: Browser, user: str) -> str:
     """Allow the app to act for `user`, not faster than a person; return what is shown then."""
     consent, _ = await browser.opens()
-    # Who has just found nothing in the store does not look again for so long, though another worker has put it there.
-    await asyncio.sleep(RenewalPolicy().min_interval)
+    await asyncio.sleep(0.1)
     return await browser.sends(consent, **consent.query, user=user, decision="allow")
 
 

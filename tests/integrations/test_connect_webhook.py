@@ -103,7 +103,7 @@ async def test_what_is_forgotten_is_asked_for_by_nobody(zoom: Zoom) -> None:
         await manager.authorize(StoredToken(access_token="a", refresh_token="r", expires_at=9e9))
         assert await manager.bearer() == "a"
         await account.forget("default")
-        with pytest.raises(AuthorizationRequiredError, match="forgotten"):
+        with pytest.raises(AuthorizationRequiredError, match="nobody has authorized the app"):
             await manager.bearer()
         await account.forget("default")
     assert zoom.token_requests == 0

@@ -154,7 +154,7 @@ POOL_GAUGES = (
     PoolGauge(
         name="held_back",
         unit="{pool}",
-        told="How many pools start no renewal, because Zoom refuses the app or wants a pause.",
+        told="How many pools renew nobody's token: Zoom is down, refuses the app or wants a pause.",
         read=lambda pool: pool.last_error is not None,
     ),
 )

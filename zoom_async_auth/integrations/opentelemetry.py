@@ -18,7 +18,7 @@ zoom_async_auth.pool.waiting            gauge                                   
 zoom_async_auth.pool.rate               gauge                                   how many of them a second may start now
 zoom_async_auth.pool.dead               gauge                                   authorizations found dead, not renewed
 zoom_async_auth.pool.suspended          gauge                                   pools that saw too many refusals
-zoom_async_auth.pool.held_back          gauge                                   pools whose app Zoom holds back
+zoom_async_auth.pool.held_back          gauge                                   pools that renew nobody's token now
 
 All have the attribute `zoom_async_auth.name`, which the program chooses: one word for each kind of managers, not for
 each identity. `outcome`, `event` and `state` begin with `zoom_async_auth.` too; their values, and that of `error.type`,

@@ -18,7 +18,7 @@ zoom_auth_pool_waiting                  gauge                        how many re
 zoom_auth_pool_rate                     gauge                        how many of them a second may start now
 zoom_auth_pool_dead                     gauge                        authorizations found dead, not renewed since
 zoom_auth_pool_suspended                gauge                        pools that saw too many refusals to believe one
-zoom_auth_pool_held_back                gauge                        pools whose app Zoom refuses, or wants to pause
+zoom_auth_pool_held_back                gauge                        pools that renew nobody's token now
 
 All have the label `name`, which the program chooses: one word for each kind of managers, not for each identity.
 `outcome` is "renewed" by Zoom, "adopted" from the store, "failed", or "unauthorized": a person has yet to authorize the

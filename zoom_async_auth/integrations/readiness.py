@@ -29,10 +29,13 @@ def require_maker(opens: object) -> None:
 def health_reply(health: Health | PoolHealth) -> Reply:
     """Answer a readiness probe: 200 if requests should be sent here, else 503.
 
-    An app that waits for a person's consent is ready for that: taken out of service it would wait for ever.
+    An app that waits for a person's consent is ready for that: out of service it would wait for ever. A pool whose app
+    Zoom holds back has tokens that live on.
     """
-    told = _told(health) if isinstance(health, Health) else _told_of_pool(health)
-    fit = health.ready or (isinstance(health, Health) and health.state in {"unauthorized", "dead"})
+    if isinstance(health, Health):
+        fit, told = health.ready or health.state in {"unauthorized", "dead"}, _told(health)
+    else:
+        fit, told = health.ready or health.last_error is not None, _told_of_pool(health)
     return json_reply(HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE, told)
 
 
