@@ -219,7 +219,7 @@ async def test_in_a_terminal_one_look_and_json_need_nothing_that_moves(
         (["redis://:hush@127.0.0.1:1"], 3, "RedisStore cannot count its identities: name the database of the pool"),
         (["mongodb://host"], 3, "a store's URL begins with sqlite:, postgresql: or redis:"),
         (["sqlite:////nowhere/tokens.sqlite3"], 3, "there is no such file yet"),
-        (["postgresql://user:hush@127.0.0.1:1/name?sslmode=disable"], 4, "the database failed: ConnectionRefusedError"),
+        (["postgresql://user:hush@127.0.0.1:1/name?sslmode=disable"], 4, "127.0.0.1:1 failed: ConnectionRefusedError"),
         (["postgresql://user:hush@127.0.0.1:1/name?sslmode=disable", "--json"], 4, "ConnectionRefusedError"),
     ],
 )

@@ -5,9 +5,11 @@ import contextlib
 import logging
 import pickle
 import random
+import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -604,8 +606,11 @@ async def test_a_server_that_is_down_is_an_error_that_passes_and_costs_no_time(o
             store.keys(),
         ):
             started = loop.time()
-            with pytest.raises(StoreError, match=r"the server failed: (ConnectionRefused|Connection)Error") as caught:
+            with pytest.raises(StoreError) as caught:
                 await attempt
+            assert re.fullmatch(
+                rf"the server at 127\.0\.0\.1:{own.port} failed: (ConnectionRefused|Connection)Error", str(caught.value)
+            )
             assert loop.time() - started < 1.5
             assert caught.value.transient
             assert caught.value.__context__ is caught.value.__cause__ is None
@@ -648,7 +653,9 @@ async def test_a_server_that_freezes_holds_nobody_up(own: RedisServer, key: str)
             assert loop.time() - started < 8.0
         finally:
             await asyncio.to_thread(own.resume)
-        assert {str(answer) for answer in answers} == {"the server gave no answer within 2 s: is it up?"}
+        assert {str(answer) for answer in answers} == {
+            f"the server at 127.0.0.1:{own.port} gave no answer within 2 s: is it up?"
+        }
         await _soon(lambda: store.commit(key, 0, a_record(1), "one"))  # False if the first has arrived after all
         assert (await _soon(lambda: fresh.peek(key))).record == a_record(1)
 
@@ -989,6 +996,8 @@ async def test_no_log_and_no_failure_shows_what_is_stored(
         ("redis://user:1#canary@host:6379/0", "a password needs quoting"),
         ("unix://user:canary@", "names no socket"),
         ("unix://socket", "names no socket"),
+        ("unix://:1/2canary@/run/redis", "names no socket"),
+        ("unix://:/canary@/run/redis", "names no socket"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str, advice: str) -> None:
@@ -1020,6 +1029,27 @@ async def test_the_password_of_a_server_is_not_shown(url: str, shown: str) -> No
         assert "canary" not in f"{store} {store!r} {vars(store)} {vars(home)}"
     with pytest.raises(TypeError):
         pickle.dumps(store)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://user:canary@host/3", "host:6379"),
+        ("rediss://:canary@[::1]:1/2?ssl_ca_certs=/ca.pem", "[::1]:1"),
+        ("unix://user:canary@/run/a%20redis?db=2", "/run/a redis"),
+    ],
+)
+def test_a_server_is_named_by_where_it_is_and_by_nothing_else(url: str, place: str) -> None:
+    assert parsed(url).place == place
+
+
+@ONE_LOOP
+async def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with RedisStore(f"unix://:canary@{tmp_path}/socket?db=7") as store:
+        with pytest.raises(StoreError) as caught:
+            await store.peek("key")
+
+    assert str(caught.value) == f"the server at {tmp_path}/socket failed: FileNotFoundError"
 
 
 def test_a_certificate_is_verified_with_its_name() -> None:

@@ -24,7 +24,7 @@ from tests.stores.postgres import PASSWORD, postgres
 from zoom_async_auth import ConfigurationError, MisuseError, StoreError, Token
 from zoom_async_auth.stores.base import PLAUSIBLE_LEASE, Begun, Reading, Record
 from zoom_async_auth.stores.sql import SQLStore, ddl, metadata, tokens
-from zoom_async_auth.stores.sql.engine import CONNECTIONS
+from zoom_async_auth.stores.sql.engine import CONNECTIONS, parsed, server_of
 from zoom_async_auth.testing import STORE_PROMISES, StorePromise
 
 ONE_LOOP = pytest.mark.asyncio(loop_factories=["plain"])
@@ -528,6 +528,35 @@ async def test_a_database_that_is_down_is_an_error_that_passes() -> None:
             assert caught.value.transient
 
 
+@ONE_LOOP
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("user:canary@127.0.0.1:1/canary", "the database at 127.0.0.1:1 failed: ConnectionRefusedError"),
+        ("user:canary@[::1]:1/canary", "the database at [::1]:1 failed: "),
+        ("user:canary@/canary?host=127.0.0.1&port=1", "the database at 127.0.0.1:1 failed: ConnectionRefusedError"),
+        ("user:canary@/canary?host=127.0.0.1:1&host=localhost:2", "the database at 127.0.0.1:1, localhost:2 failed: "),
+        ("user:canary@/canary?host=/nowhere", "the database at /nowhere/.s.PGSQL.5432 failed: FileNotFoundError"),
+    ],
+)
+async def test_a_database_that_is_down_is_named_by_its_host_and_by_nothing_else(where: str, told: str) -> None:
+    """Of a store beside a cache, or behind a typing error, nobody could tell which one it is."""
+    separator = "&" if "?" in where else "?"
+    async with SQLStore(f"postgresql://{where}{separator}sslmode=disable") as store:
+        with pytest.raises(StoreError) as caught:
+            await store.peek("key")
+
+    assert str(caught.value).startswith(told)
+    assert "canary" not in str(caught.value)
+    assert "user" not in str(caught.value)
+
+
+def test_a_database_whose_host_the_environment_names_has_no_name() -> None:
+    """PGHOST is read by the driver."""
+    assert server_of(parsed("postgresql:///name")) is None
+    assert server_of(parsed("postgresql://host/name")) == "host:5432"
+
+
 def test_a_store_can_be_entered_again_on_another_loop(place: Place) -> None:
     store = SQLStore(place.url)
 
@@ -665,6 +694,9 @@ async def test_a_table_that_is_gone_is_made_again(place: Place) -> None:
         ("postgresql://user@host/name?password=canary", "parameters that are not taken: password"),
         ("postgresql://user:p@canary@host/name", "a password needs quoting"),
         ("postgresql://user@host/name?p@canary=1", r"not taken: \(no word\); a password needs quoting"),
+        ("postgresql:///name?host=user:canary@host", "a password needs quoting"),
+        ("postgresql://user:canary@/name?host=one&host=two", "hosts and ports that do not fit"),
+        ("postgresql://user:canary@host/name?port=canary", "hosts and ports that do not fit"),
         ("postgresql://user:canary@host:port/name", "cannot be read"),
         ("canary", "cannot be read"),
         (None, "cannot be read"),

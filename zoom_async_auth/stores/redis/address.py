@@ -33,11 +33,13 @@ class Address:
 
     Attributes:
         url: For people: without user and password.
+        place: Where the server is, for people: `host:port`, or the path of a socket.
         kind: Of the connection to it.
         options: Of such a connection; a password may be among them.
     """
 
     url: str
+    place: str
     kind: type[Connection | UnixDomainSocketConnection]
     options: Mapping[str, Any] = field(repr=False)
 
@@ -72,15 +74,20 @@ def parsed(url: str) -> Address:
     if kind is SSLConnection:
         options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}  # older redis-py leaves out the name
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = f"{parts.scheme}://{host}:{options['port']}/{options['db']}"
-    return Address(url=shown, kind=kind, options=options)
+    place = f"{host}:{options['port']}"
+    return Address(url=f"{parts.scheme}://{place}/{options['db']}", place=place, kind=kind, options=options)
 
 
 def _of_socket(parts: SplitResult, options: dict[str, Any]) -> Address:
-    if parts.hostname or not parts.path:
+    if parts.netloc.rpartition("@")[2] or not parts.path:  # what stands there may be the beginning of a password
         raise ConfigurationError("the URL of the store names no socket: unix:///path with three slashes")
     options |= {"path": unquote(parts.path), "db": _number(options.get("db", "0"))}
-    return Address(url=f"unix://{parts.path}?db={options['db']}", kind=UnixDomainSocketConnection, options=options)
+    return Address(
+        url=f"unix://{parts.path}?db={options['db']}",
+        place=options["path"],
+        kind=UnixDomainSocketConnection,
+        options=options,
+    )
 
 
 def _user(parts: SplitResult) -> dict[str, str]:

@@ -50,6 +50,7 @@ class Home:
     def __init__(self, address: Address, *, prefix: str) -> None:
         self.loop: Final = asyncio.get_running_loop()
         self.pid: Final = os.getpid()
+        self._named: Final = f"the server at {address.place}"
         self._pool: Final = BlockingConnectionPool(
             connection_class=address.kind,
             max_connections=_CONNECTIONS,
@@ -72,7 +73,7 @@ class Home:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait({task}, timeout=PATIENCE)
-        return task.result() if task.done() else _told(TimeoutError())
+        return task.result() if task.done() else self._told(TimeoutError())
 
     async def command(self, *words: str | bytes | float) -> Any:  # noqa: ANN401 -- whatever the server says
         """Return the answer to a command, as a part of some work."""
@@ -91,7 +92,7 @@ class Home:
             answer = await self.command("EVAL", script.text, *given)
         if not isinstance(answer, list) or answer[0] != question:
             await self._pool.disconnect()
-            return StoreError("the server answered another question than was asked: its connections were ended")
+            return StoreError(f"{self._named} answered another question than was asked: its connections were ended")
         return answer_of(answer[1], answer[2], answer[3:])
 
     async def close(self) -> None:
@@ -106,27 +107,27 @@ class Home:
         try:
             return await work()
         except Exception as foreign:  # noqa: BLE001 -- its text and its frames may show what is stored
-            failure, demoted = _told(foreign), isinstance(foreign, ReadOnlyError)
+            failure, demoted = self._told(foreign), isinstance(foreign, ReadOnlyError)
         if demoted:  # by a failover: connections that it leaves open would lead there for ever
             with suppress(Exception):
                 await self._pool.disconnect(inuse_connections=False)
         return failure
 
-
-def _told(error: Exception) -> StoreError:
-    """Return what may be told of a foreign error: its name, and that of the system's error behind it."""
-    if isinstance(error, TimeoutError | NoAnswerError):
-        return StoreError(f"the server gave no answer within {PATIENCE:g} s: is it up?", in_doubt=True)
-    if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
-        return StoreError(
-            "somebody else uses a key of this store on the server, for what is no record: choose another prefix, or "
-            "forget the key, which deletes that",
-            transient=False,
-        )
-    if isinstance(error, MovedError | AskError):
-        return StoreError(
-            "the server is one of a cluster, whose protocol is not spoken here: name a single primary, or a proxy",
-            transient=False,
-        )
-    origin = error.__context__ if isinstance(error.__context__, OSError) else error
-    return StoreError(f"the server failed: {type(origin).__name__}")
+    def _told(self, error: Exception) -> StoreError:
+        """Return what may be told of a foreign error: its name, and that of the system's error behind it."""
+        if isinstance(error, TimeoutError | NoAnswerError):
+            return StoreError(f"{self._named} gave no answer within {PATIENCE:g} s: is it up?", in_doubt=True)
+        if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
+            return StoreError(
+                "somebody else uses a key of this store on the server, for what is no record: choose another prefix, "
+                "or forget the key, which deletes that",
+                transient=False,
+            )
+        if isinstance(error, MovedError | AskError):
+            return StoreError(
+                f"{self._named} is one of a cluster, whose protocol is not spoken here: name a single primary, or a "
+                "proxy",
+                transient=False,
+            )
+        origin = error.__context__ if isinstance(error.__context__, OSError) else error
+        return StoreError(f"{self._named} failed: {type(origin).__name__}")

@@ -1,6 +1,7 @@
 """What SQLite and PostgreSQL need, each in its way: which URLs are taken, how to connect, what time it is."""
 
 from importlib.util import find_spec
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,6 +24,7 @@ _PATIENCE_WITH_CONNECTING: Final = 3.0
 _LONGEST_USE: Final = 60
 """Seconds after which a connection is made anew: firewalls forget one that idles, without telling either end."""
 
+_PORT: Final = 5432
 _WRITES: Final = "zoom_async_auth_writes"
 _DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 _EXTRAS: Final = {"sqlite": "sql", "postgresql": "postgres"}
@@ -83,6 +85,17 @@ def file_of(url: URL) -> str | None:
     return url.database if url.get_backend_name() == "sqlite" else None
 
 
+def server_of(url: URL) -> str | None:
+    """Return where the database's server is, for people: `host:port`, or a socket; None if the URL does not say."""
+    if file_of(url) is not None:
+        return None
+    _, arguments = url.get_dialect()().create_connect_args(url)  # a parameter may name it, and several hosts, too
+    hosts, ports = (arguments.get(name) or [] for name in ("host", "port"))
+    hosts = [hosts] if isinstance(hosts, str) else hosts
+    ports = ports if isinstance(ports, list) and ports else [ports or _PORT] * len(hosts)
+    return ", ".join(starmap(_shown, zip(hosts, ports, strict=True))) or None
+
+
 def now_of(url: URL) -> str:
     """Return the SQL for the database's time, in seconds since 1970-01-01 UTC."""
     return _NOW[url.get_backend_name()]
@@ -118,14 +131,33 @@ def _of_file(url: URL) -> URL:
 
 
 def _of_server(url: URL) -> URL:
-    if "@" in f"{url.host}{url.database}":
+    if "@" in f"{url.host}{url.database}{url.query.get('host')}":
         raise ConfigurationError(f"the URL of the store has an @ too many: {QUOTE}")
     if not url.database:
         raise ConfigurationError("the URL of the store names no database: postgresql://user@host/name")
     query = dict(url.query)
     if "sslmode" in query:  # as libpq calls it, and every provider's dashboard
         query.setdefault("ssl", query.pop("sslmode"))
-    return url.set(query=query)
+    found = url.set(query=query)
+    if not _names_servers(found):
+        raise ConfigurationError(
+            "the URL of the store has hosts and ports that do not fit: host=one:5432&host=two:5432"
+        )
+    return found
+
+
+def _names_servers(url: URL) -> bool:
+    try:
+        server_of(url)
+    except (ArgumentError, ValueError):
+        return False
+    return True
+
+
+def _shown(host: str, port: int) -> str:
+    if host.startswith("/"):
+        return f"{host}/.s.PGSQL.{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _for_file(path: str, common: dict[str, Any]) -> AsyncEngine:

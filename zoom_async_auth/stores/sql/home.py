@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoom_async_auth.errors import StoreError
-from zoom_async_auth.stores.sql.engine import CONNECTIONS, PATIENCE, file_of, make_engine, to_write
+from zoom_async_auth.stores.sql.engine import CONNECTIONS, PATIENCE, file_of, make_engine, server_of, to_write
 from zoom_async_auth.stores.sql.private_file import make_private
 from zoom_async_auth.stores.sql.table import metadata, tokens
 
@@ -44,6 +44,8 @@ class Home:
         self.loop: Final = asyncio.get_running_loop()
         self.pid: Final = os.getpid()
         self._path: Final = file_of(url)
+        server = server_of(url)
+        self._named: Final = "the database" if server is None else f"the database at {server}"
         self._create_table: Final = create_table
         self._engine: Final = make_engine(url)
         self._ready = False
@@ -62,7 +64,7 @@ class Home:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait({task}, timeout=PATIENCE)
-        return task.result() if task.done() else _told(TimeoutError())
+        return task.result() if task.done() else self._told(TimeoutError())
 
     async def close(self) -> None:
         """Let the work end; then end the connections."""
@@ -81,7 +83,7 @@ class Home:
             async with asyncio.timeout(PATIENCE):
                 await self._others.acquire()
         except TimeoutError as late:
-            failure = _told(late)
+            failure = self._told(late)
         else:
             try:
                 return await self._do(work, writes=writes)
@@ -100,7 +102,7 @@ class Home:
                         await to_write(connection)
                     return await work(connection)
         except Exception as foreign:  # noqa: BLE001 -- its text and its frames may show what is stored
-            failure = _told(foreign)
+            failure = self._told(foreign)
         self._ready = False  # the database may be another one when it is back
         return failure
 
@@ -163,6 +165,19 @@ class Home:
                     raise
         return None
 
+    def _told(self, error: Exception) -> StoreError:
+        """Return what may be told of a foreign error: its name, and the database's code."""
+        if isinstance(error, TimeoutError):
+            return StoreError(f"{self._named} gave no answer within {PATIENCE:g} s: is it up?", in_doubt=True)
+        origin: BaseException = error
+        if isinstance(error, DBAPIError) and error.orig is not None:
+            origin = error.orig.__cause__ or error.orig  # asyncpg's own is the cause of SQLAlchemy's copy
+        code = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None)
+        damaged = code is not None and code.startswith(_DAMAGED)
+        return StoreError(
+            f"{self._named} failed: {type(origin).__name__}" + (f" {code}" if code else ""), transient=not damaged
+        )
+
 
 def _identity(path: str) -> tuple[int, int] | None:
     """Return what tells a file from another one at the same path; None if there is none."""
@@ -187,18 +202,4 @@ def _other_table(lacking: tuple[str, ...]) -> StoreError:
         f"the table {tokens.name} is not what this version needs, it lacks {', '.join(lacking)}: run the migrations "
         "(`ddl` and `metadata` say what is needed), or name another database",
         transient=False,
-    )
-
-
-def _told(error: Exception) -> StoreError:
-    """Return what may be told of a foreign error: its name, and the database's code."""
-    if isinstance(error, TimeoutError):
-        return StoreError(f"the database gave no answer within {PATIENCE:g} s: is it up?", in_doubt=True)
-    origin: BaseException = error
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        origin = error.orig.__cause__ or error.orig  # asyncpg's own is the cause of SQLAlchemy's copy
-    code = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None)
-    damaged = code is not None and code.startswith(_DAMAGED)
-    return StoreError(
-        f"the database failed: {type(origin).__name__}" + (f" {code}" if code else ""), transient=not damaged
     )
