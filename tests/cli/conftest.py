@@ -97,7 +97,9 @@ def log_in(person: dict[str, str], zoom: Zoom) -> LogIn:
     """Keep tokens of alice where the command looks for them, as an earlier `login` did; sealed with `keys` if given."""
 
     async def log_in(*, keys: Sequence[str] = (), key: str | None = None) -> Token:
-        url = f"sqlite:///{tokens_of(person)}"
+        file = tokens_of(person)
+        await asyncio.to_thread(file.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        url = f"sqlite:///{file}"
         grant = AuthorizationCodeGrant(code=zoom.authorize("alice"), redirect_uri=zoom.redirect_uri)
         async with TokenManager(zoom.user_app, base_url=zoom.url, store=store_at(url, keys=keys), key=key) as manager:
             return await manager.authorize(grant)

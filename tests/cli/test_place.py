@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import stat
 import sys
 from base64 import urlsafe_b64encode
 from contextlib import closing
@@ -314,6 +315,23 @@ async def test_a_library_that_is_missing_is_told_before_a_file_that_is_missing(
 
     assert (code, shown) == (3, "")
     assert errors == 'zoom-async-auth: sqlalchemy is missing: pip install "zoom_async_auth[sql,crypto]"\n'
+
+
+async def test_a_log_in_makes_all_folders_that_are_missing_as_its_own(called: Call, person: dict[str, str]) -> None:
+    """On a new system nobody has made the folder of all programs' data yet; the store makes its own alone."""
+    elsewhere = Path(person["HOME"]) / "a" / "b"
+    offline = {"ZOOM_BASE_URL": "http://127.0.0.1:1", "XDG_DATA_HOME": str(elsewhere)}
+    await called(person | offline, "login", "--device")
+
+    folders = [elsewhere.parent, elsewhere, elsewhere / "zoom-async-auth"]
+    assert await asyncio.to_thread(lambda: [stat.S_IMODE(folder.stat().st_mode) for folder in folders]) == [0o700] * 3
+
+
+async def test_a_log_in_that_cannot_make_its_folder_is_one_line(called: Call, person: dict[str, str]) -> None:
+    code, shown, errors = await called(person | {"XDG_DATA_HOME": "/dev/null/data"}, "login", "--device")
+
+    assert (code, shown, errors.count("\n")) == (3, "", 1)
+    assert "/dev/null is no folder that you may write to" in errors
 
 
 async def test_before_anybody_has_logged_in_nothing_is_made(called: Call, person: dict[str, str]) -> None:

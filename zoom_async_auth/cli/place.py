@@ -9,6 +9,7 @@ What is there decides whether it is sealed: sealed tokens without their key are 
 ones. Plain ones stay plain until `zoom-async-auth store rewrap`.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -131,6 +132,18 @@ def _obstacle(path: Path) -> str | None:
     return None if fit else f"{path} cannot be made: {folder} is no folder that you may write to"
 
 
+def _make_room(path: Path) -> None:
+    """Make what is missing above the data folder, as its owner's alone: on a new system, nobody has made it yet."""
+    failure = None
+    try:
+        for folder in reversed(path.parent.parents):
+            folder.mkdir(0o700, exist_ok=True)
+    except OSError as known:
+        failure = f"{path} cannot be made: {known.strerror or type(known).__name__}"
+    if failure is not None:
+        raise ConfigurationError(_obstacle(path) or failure)
+
+
 async def place_at(address: Address, key: str, *, create: bool = False, quiet: bool = False) -> Place:
     """Return the store, with what opens the tokens there, or seals the first one.
 
@@ -141,9 +154,11 @@ async def place_at(address: Address, key: str, *, create: bool = False, quiet: b
         quiet: Whether nothing is shown while it takes long.
 
     Raises:
-        ConfigurationError: What is there is sealed, and the key is not to be had.
+        ConfigurationError: What is there is sealed, and the key is not to be had; or the data folder cannot be made.
         StoreError: The store does not answer, so nobody knows whether what is there is sealed.
     """
+    if create and address.own and address.path is not None:
+        await asyncio.to_thread(_make_room, address.path)
     outcome = await _place_at(address, key, create=create, quiet=quiet)
     if isinstance(outcome, ConfigurationError):
         raise outcome

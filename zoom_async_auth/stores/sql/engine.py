@@ -1,10 +1,11 @@
 """What SQLite and PostgreSQL need, each in its way: which URLs are taken, how to connect, what time it is."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.exc import ArgumentError
@@ -75,9 +76,15 @@ def parsed(url: str) -> URL:
         )
     if find_spec(driver) is None:
         raise ConfigurationError(f"{driver} is not installed: pip install 'zoom_async_auth[{_EXTRAS[backend]}]'")
-    require_parameters(found.query, _PARAMETERS[backend])
+    require_parameters({*found.query, *_parameters_in(str(url), backend)}, _PARAMETERS[backend])
     found = found.set(drivername=f"{backend}+{driver}")
     return _of_file(found) if backend == "sqlite" else _of_server(found)
+
+
+def _parameters_in(url: str, backend: str) -> Iterator[str]:
+    """Yield the parameters of a URL, also those without a value, which SQLAlchemy leaves out."""
+    behind_user = url if backend == "sqlite" else url.rpartition("@")[2]  # a password may have a question mark in it
+    yield from (name for name, _ in parse_qsl(behind_user.partition("?")[2], keep_blank_values=True))
 
 
 def file_of(url: URL) -> str | None:

@@ -1,6 +1,5 @@
 """A file that only its owner can read, in a folder where nobody else can put another one in its place."""
 
-import contextlib
 import errno
 import os
 import stat
@@ -21,7 +20,8 @@ def make_private(path: str, *companions: str) -> StoreError | None:
     another descriptor would drop its locks (POSIX, fcntl).
 
     Args:
-        path: Of the file, absolute. Folders that are missing are created, mode 0700.
+        path: Of the file, absolute. Its folder is created if it is missing, mode 0700, but none above that: the path
+            would be a wrong one, mostly.
         companions: Files beside it that are held to the same if they are there.
 
     Returns:
@@ -29,8 +29,7 @@ def make_private(path: str, *companions: str) -> StoreError | None:
     """
     try:
         folder = os.path.dirname(path)  # noqa: PTH120 -- text in, text out
-        _make_folders(folder)
-        if refusal := _trouble_with_folder(folder):
+        if refusal := _make_folder(folder) or _trouble_with_folder(folder):
             return refusal
         _create(path)
         return next(filter(None, map(_trouble_with_file, (path, *companions))), None)
@@ -42,12 +41,16 @@ def make_private(path: str, *companions: str) -> StoreError | None:
     return StoreError(why)
 
 
-def _make_folders(folder: str) -> None:
-    """Like `os.makedirs`, which would leave the mode of all but the last to the umask."""
+def _make_folder(folder: str) -> StoreError | None:
     if not os.path.isdir(folder):  # noqa: PTH112
-        _make_folders(os.path.dirname(folder))  # noqa: PTH120
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(folder, 0o700)  # noqa: PTH102
+        except FileExistsError:
+            pass  # another process was faster; or it is no folder, which is told of below
+        except FileNotFoundError:
+            above = os.path.dirname(folder)  # noqa: PTH120
+            return _refusal(f"there is no folder {above!r}: correct the path of the store's file, or make that folder")
+    return None
 
 
 def _trouble_with_folder(folder: str) -> StoreError | None:

@@ -69,7 +69,7 @@ class SQLStore:
     Args:
         url: `sqlite:////path/to/file` or `postgresql://user:password@host:5432/database`, as SQLAlchemy reads it. The
             file of SQLite must be the user's own, mode 0600, in a folder where nobody else may write; file and folder
-            are created so if they are missing.
+            are created so if they are missing, no folder above them is.
         create_table: Whether a missing table is created at first use; if not, make it by `ddl` or `metadata`.
 
     Raises:
