@@ -74,6 +74,22 @@ def test_check_tells_of_each_thing_that_matters(run: Run, kept: Kept) -> None:
     ]
 
 
+def test_check_fails_if_the_keys_open_nothing(run: Run, kept: Kept) -> None:
+    """S37: whoever deploys wants to know it before the processes do."""
+    right, wrong = (Fernet.generate_key().decode() for _ in range(2))
+    kept.put(keys=(right,), a="valid", b="valid", c="forgotten")
+
+    done = run("store", "check", kept.url, ZOOM_STORE_KEYS=right)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "ok      can be read: 2 of 2 tokens looked at open with these keys"
+
+    done = run("store", "check", kept.url, ZOOM_STORE_KEYS=wrong)
+    assert (done.returncode, done.stderr) == (1, "")
+    told = done.stdout.splitlines()[-1]
+    assert told.startswith("NOT OK  can be read: 0 of 2 tokens looked at open with these keys: are they complete?")
+    assert not any(secret in done.stdout for secret in (*SECRETS, right, wrong))
+
+
 def test_check_fails_if_something_is_not_as_it_should_be(run: Run) -> None:
     done = run("store", "check", "redis://127.0.0.1:1", "--json")
 

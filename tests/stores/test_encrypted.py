@@ -21,6 +21,7 @@ from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.encrypted import EncryptedStore, Rewrapped
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.stores.records import token_to_text
+from zoom_async_auth.stores.sql import SQLStore
 from zoom_async_auth.stores.survey import can_survey
 from zoom_async_auth.testing import STORE_PROMISES, StorePromise
 
@@ -482,6 +483,63 @@ def test_the_store_shows_no_key_and_is_not_pickled() -> None:
         with pytest.raises(TypeError, match="holds a secret and cannot be pickled"):
             pickle.dumps(secretive)
         assert copy.deepcopy(secretive) is secretive
+
+
+async def _many(*keys: str, count: int = 16) -> MemoryStore:
+    inner = MemoryStore()
+    store = EncryptedStore(inner, keys=keys)
+    for number in range(count):
+        await store.commit(f"namespace/{number:02}", 0, _record(), "one")
+    await inner.forget("namespace/00")
+    return inner
+
+
+async def test_a_check_reads_tokens_with_the_keys() -> None:
+    """What has no token needs no key; a look at a hundred thousand would take minutes."""
+    (fact,) = await EncryptedStore(await _many(OLD, count=40), keys=[NEW, OLD]).check()
+    assert (fact.what, fact.ok, fact.told) == ("can be read", True, "19 of 19 tokens looked at open with these keys")
+
+
+async def test_a_check_with_other_keys_fails() -> None:
+    """S37: it passed, and no token could be read."""
+    (fact,) = await EncryptedStore(await _many(OLD, count=17), keys=[NEW]).check()
+    assert (fact.what, fact.ok) == ("can be read", False)
+    assert fact.told.startswith(
+        "0 of 16 tokens looked at open with these keys: are they complete? The first that does not: the stored token "
+        "is sealed with a key that is not among ours"
+    )
+
+
+async def test_a_check_counts_what_is_damaged_as_unreadable() -> None:
+    inner = await _many(OLD, count=5)
+    _tamper(inner, replace(_row(inner, "namespace/01"), generation=2), "namespace/01")
+    (fact,) = await EncryptedStore(inner, keys=[OLD]).check()
+    assert not fact.ok
+    assert fact.told.startswith("3 of 4 tokens looked at open with these keys: are they complete? The first that does ")
+
+
+async def test_a_check_of_a_store_without_tokens_has_nothing_to_read() -> None:
+    (fact,) = await EncryptedStore(MemoryStore(), keys=[OLD]).check()
+    assert (fact.ok, fact.told) == (True, "there is no token yet that these keys would have to open")
+
+
+async def test_a_check_of_a_store_that_fails_or_cannot_list_its_keys_says_what_is_known() -> None:
+    class Failing(MemoryStore):
+        async def peek(self, key: str) -> Reading:
+            raise StoreError(f"no answer about {key}")
+
+    failing = Failing()
+    await EncryptedStore(failing, keys=[OLD]).commit(KEY, 0, _record(), "one")
+    (fact,) = await EncryptedStore(failing, keys=[OLD]).check()
+    assert (fact.what, fact.ok, fact.told) == ("can be read", False, f"no answer about {KEY}")
+    assert await EncryptedStore(FaultyStore(MemoryStore()), keys=[OLD]).check() == ()
+
+
+async def test_a_check_tells_what_the_store_within_finds_first(tmp_path: Path) -> None:
+    async with EncryptedStore(SQLStore(f"sqlite:///{tmp_path}/private/tokens.db"), keys=[OLD]) as store:
+        assert [fact.what for fact in await store.check()][-2:] == ["can be written", "can be read"]
+    async with EncryptedStore(SQLStore(f"sqlite:///{tmp_path}/missing/private/tokens.db"), keys=[OLD]) as store:
+        assert [fact.what for fact in await store.check()] == ["answers"]
 
 
 async def test_what_the_store_within_says_of_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

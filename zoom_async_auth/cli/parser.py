@@ -20,7 +20,7 @@ _OUTAGE = """an outage of the token endpoint, and its end, with the address that
   curl --request DELETE "$ZOOM_BASE_URL/_sandbox/faults\""""
 
 _STORE_ACTIONS = {
-    "check": "see whether it answers, can be written, is durable, and agrees on the time",
+    "check": "see whether it answers, can be written, is durable, agrees on the time, and opens with ZOOM_STORE_KEYS",
     "list": "list the identities whose tokens it keeps",
     "rewrap": "seal all tokens with the first key of ZOOM_STORE_KEYS, or with that of the keyring",
     "forget": "forget one identity, also one whose record cannot be read",

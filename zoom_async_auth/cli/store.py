@@ -24,7 +24,7 @@ def run(action: str, *, url: str | None, as_json: bool, key: str = "") -> int:
         raise ConfigurationError(address.told_missing())
     match action:
         case "check":
-            work = _check(store, as_json=as_json)
+            work = _check(address, as_json=as_json)
         case "list":
             work = _list(store, as_json=as_json)
         case "forget":
@@ -34,10 +34,10 @@ def run(action: str, *, url: str | None, as_json: bool, key: str = "") -> int:
     return asyncio.run(work)
 
 
-async def _check(store: Any, *, as_json: bool) -> int:  # noqa: ANN401 -- a store with a `check`
-    keys = keys_of(os.environ)
-    if isinstance(keys, ConfigurationError):  # it is looked at with them, sooner or later
-        raise keys
+async def _check(address: Address, *, as_json: bool) -> int:
+    store = _as_programs_use_it(address, os.environ)
+    if isinstance(store, ConfigurationError):
+        raise store
     async with store:
         facts = await store.check()
     if as_json:
@@ -100,6 +100,18 @@ async def _rewrap(address: Address, *, as_json: bool) -> int:
             f"{counts['unreadable']} unreadable"
         )
     return TROUBLE if counts["busy"] or counts["unreadable"] else 0
+
+
+def _as_programs_use_it(address: Address, environ: Mapping[str, str]) -> Any | ConfigurationError:  # noqa: ANN401
+    """Return the store; an EncryptedStore if the environment names keys. The error is returned, as below."""
+    keys = keys_of(environ)
+    if isinstance(keys, ConfigurationError):
+        return keys
+    try:
+        return store_at(address.url, keys=keys)
+    except ConfigurationError as known:
+        failure = known.copy()
+    return failure
 
 
 async def _encrypted(address: Address, environ: Mapping[str, str], *, quiet: bool) -> Any | ConfigurationError:  # noqa: ANN401

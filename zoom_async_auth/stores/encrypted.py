@@ -6,7 +6,7 @@ and whether there is a refresh token.
 
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -18,6 +18,7 @@ from zoom_async_auth.extras import extra
 from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import Token
 from zoom_async_auth.stores.base import Begun, Browsable, Claimable, Reading, Record, Store, can_claim
+from zoom_async_auth.stores.facts import Checkable, Fact, answers
 from zoom_async_auth.stores.look import look
 from zoom_async_auth.stores.survey import Survey, Surveyable, can_survey
 
@@ -28,6 +29,9 @@ _T = TypeVar("_T")
 
 _FORMAT: Final = "zoom_async_auth sealed.1"
 _LEASE: Final = 10.0  # seconds; a rewrap is one commit
+_LOOKED_AT: Final = 20
+"""Identities that a check looks at."""
+_READABLE: Final = "can be read"
 
 
 class Rewrapped(StrEnum):
@@ -184,6 +188,17 @@ class EncryptedStore:
             raise MisuseError(f"{type(self._inner).__name__} cannot count its identities")
         return await self._inner.survey(prefix)
 
+    async def check(self) -> tuple[Fact, ...]:
+        """Tell what the store within finds out, if it can; and whether the first of its tokens open with these keys."""
+        found = await self._inner.check() if isinstance(self._inner, Checkable) else ()
+        if not answers(found) or not isinstance(self._inner, Browsable):
+            return found
+        try:
+            tried = [await self._tried(key) for key in await self._inner.keys(limit=_LOOKED_AT)]
+        except StoreError as known:
+            return (*found, Fact(what=_READABLE, ok=False, told=str(known)))
+        return (*found, _readable([outcome for outcome in tried if outcome is not None]))
+
     async def rewrap(self, key: str) -> Rewrapped:
         """Seal the record of `key` with the first key, unless somebody may be renewing it. Its generation stays.
 
@@ -209,6 +224,20 @@ class EncryptedStore:
             if not done:
                 await self._inner.release(key, holder, doubt=False)
         return Rewrapped.DONE if done else Rewrapped.BUSY
+
+    async def _tried(self, key: str) -> str | None:
+        """Return why a token does not open: nothing if it does; None if there is none.
+
+        Raises:
+            StoreError: Nobody knows: the store within gave no answer.
+        """
+        try:
+            reading = await self.peek(key)
+        except StoreError as known:
+            if known.transient:
+                raise
+            return str(known)
+        return "" if _parts(reading.record) else None
 
     async def _seal_again(self, key: str, reading: Reading, holder: str) -> bool:
         in_the_clear = not any(map(is_sealed, _parts(reading.record)))
@@ -263,6 +292,17 @@ def _parts(record: Record | None) -> tuple[str, ...]:
     if record is None or record.token is None:
         return ()
     return tuple(text for text in (record.token.access_token, record.token.refresh_token) if text is not None)
+
+
+def _readable(tried: Sequence[str]) -> Fact:
+    """Return what it means why tokens do not open."""
+    reasons = [reason for reason in tried if reason]
+    told = f"{len(tried) - len(reasons)} of {len(tried)} tokens looked at open with these keys"
+    if reasons:
+        told += f": are they complete? The first that does not: {reasons[0]}"
+    elif not tried:
+        told = "there is no token yet that these keys would have to open"
+    return Fact(what=_READABLE, ok=not reasons, told=told)
 
 
 def _bound(key: str, generation: int, token: Token) -> Callable[[str], bytes]:

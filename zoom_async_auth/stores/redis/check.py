@@ -7,7 +7,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from zoom_async_auth.stores.facts import Fact
+from zoom_async_auth.stores.facts import ANSWERS, Fact
 
 _OLDEST: Final = 7
 
@@ -34,7 +34,7 @@ def _version(info: Mapping[str, Any]) -> Fact:
     name, version = "Redis", str(info["redis_version"])
     if "valkey_version" in info:  # whose redis_version is the one that it is compatible with
         name, version = "Valkey", str(info["valkey_version"])
-    return Fact(what="answers", ok=int(version.partition(".")[0]) >= _OLDEST, told=f"{name} {version}")
+    return Fact(what=ANSWERS, ok=int(version.partition(".")[0]) >= _OLDEST, told=f"{name} {version}")
 
 
 def _durable(info: Mapping[str, Any], fsync: str, *, rotating: bool) -> Fact:

@@ -17,7 +17,7 @@ from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.door import Door
-from zoom_async_auth.stores.facts import Fact, clock_fact
+from zoom_async_auth.stores.facts import ANSWERS, Fact, clock_fact
 from zoom_async_auth.stores.redis.address import parsed
 from zoom_async_auth.stores.redis.bell import escaped
 from zoom_async_auth.stores.redis.check import facts_of
@@ -213,7 +213,7 @@ class RedisStore:
         home = self._door.home()
         found = await home.see_through(look)
         if isinstance(found, StoreError):
-            return (Fact(what="answers", ok=False, told=str(found)),)
+            return (Fact(what=ANSWERS, ok=False, told=str(found)),)
         failure = await home.see_through(write)
         return (*found, Fact(what="can be written", ok=failure is None, told=str(failure or "a lease, and given back")))
 

@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from zoom_async_auth.stores.facts import Fact
+from zoom_async_auth.stores.facts import ANSWERS, Fact
 from zoom_async_auth.stores.sql.table import tokens
 
 _ENOUGH: Final = 2
@@ -16,7 +16,7 @@ async def facts_of(connection: AsyncConnection) -> tuple[Fact, ...]:
     """Return what a look at the database tells. Its table was found before, with all columns."""
     version = ".".join(map(str, connection.dialect.server_version_info or ()))
     return (
-        Fact(what="answers", ok=True, told=f"{connection.dialect.name} {version}"),
+        Fact(what=ANSWERS, ok=True, told=f"{connection.dialect.name} {version}"),
         Fact(what="has the table", ok=True, told=tokens.name),
         await (_durable_file if connection.dialect.name == "sqlite" else _durable_server)(connection),
     )

@@ -31,7 +31,7 @@ from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.stores import row as rows
 from zoom_async_auth.stores.base import Begun, Reading, Record
 from zoom_async_auth.stores.door import Door
-from zoom_async_auth.stores.facts import Fact, clock_fact
+from zoom_async_auth.stores.facts import ANSWERS, Fact, clock_fact
 from zoom_async_auth.stores.row import Row
 from zoom_async_auth.stores.sql.check import facts_of
 from zoom_async_auth.stores.sql.engine import now_of, parsed
@@ -285,7 +285,7 @@ class SQLStore:
         home = self._door.home()
         found = await home.see_through(look, writes=False)
         if isinstance(found, StoreError):
-            return (Fact(what="answers", ok=False, told=str(found)),)
+            return (Fact(what=ANSWERS, ok=False, told=str(found)),)
         failure = await home.see_through(write, writes=True)
         return (*found, Fact(what="can be written", ok=failure is None, told=str(failure or "a row, and taken back")))
 
