@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import zoom_async_auth
 
 _IMPORT = """
 import sys
@@ -31,11 +34,18 @@ __import__(sys.argv[2])
         ("integrations.opentelemetry", "opentelemetry", "otel"),
     ],
 )
-def test_an_import_whose_library_is_missing_says_what_to_install(module: str, library: str, extra: str) -> None:
+def test_an_import_whose_library_is_missing_says_what_brings_it(module: str, library: str, extra: str) -> None:
     """The first thing that a newcomer sees who has installed the package without extras."""
     command = [sys.executable, "-c", _IMPORT, library, f"zoom_async_auth.{module}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    told = f'ModuleNotFoundError: {library} is missing: pip install "zoom_async_auth[{extra}]"'
+    told = f"ModuleNotFoundError: {library} is missing: it comes with the extra [{extra}] of zoom_async_auth"
     assert done.stderr.splitlines()[-1] == told
     assert done.stderr.count("Traceback") == 1  # without the bare one before it
+
+
+def test_nobody_is_told_to_fetch_the_package_by_its_name() -> None:
+    """As long as it is not published, whatever an index has under this name is somebody else's."""
+    package = Path(zoom_async_auth.__file__).parent
+
+    assert [path.name for path in package.rglob("*.py") if "pip install" in path.read_text()] == []

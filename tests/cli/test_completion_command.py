@@ -49,4 +49,6 @@ def test_what_is_not_installed_is_named(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setitem(sys.modules, "shtab", None)
 
     assert main(["completion", "bash"]) == 3
-    assert capsys.readouterr().err == 'zoom-async-auth: shtab is missing: pip install "zoom_async_auth[cli]"\n'
+    assert capsys.readouterr().err == (
+        "zoom-async-auth: shtab is missing: it comes with the extra [cli] of zoom_async_auth\n"
+    )

@@ -284,8 +284,8 @@ async def test_what_is_not_installed_is_named(
     assert shown == ""
     told = {
         "platformdirs": (3, "or name a store: ZOOM_STORE_URL=sqlite:////path"),
-        "keyring": (4, "not sealed, the package keyring is missing (pip install"),
-        "cryptography": (3, ' is missing: pip install "zoom_async_auth[sql,crypto]"'),
+        "keyring": (4, "not sealed, no keyring can be asked (keyring is missing: it comes with the extra [cli] of "),
+        "cryptography": (3, " is missing: it comes with the extras [sql,crypto] of zoom_async_auth"),
     }
     assert code == told[missing][0]
     assert told[missing][1] in errors
@@ -314,7 +314,8 @@ async def test_a_library_that_is_missing_is_told_before_a_file_that_is_missing(
     code, shown, errors = await called(at_home, *command, "sqlite:////nowhere/tokens.sqlite3")
 
     assert (code, shown) == (3, "")
-    assert errors == 'zoom-async-auth: sqlalchemy is missing: pip install "zoom_async_auth[sql,crypto]"\n'
+    told = "sqlalchemy is missing: it comes with the extras [sql,crypto] of zoom_async_auth"
+    assert errors == f"zoom-async-auth: {told}\n"
 
 
 async def test_a_log_in_makes_all_folders_that_are_missing_as_its_own(called: Call, person: dict[str, str]) -> None:

@@ -240,7 +240,8 @@ def test_a_terminal_without_rich_is_told_what_to_do(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
     assert main(["pool", "top", url]) == 3
-    assert 'rich is missing: pip install "zoom_async_auth[cli]", or look --once' in capsys.readouterr().err
+    told = "rich is missing: it comes with the extra [cli] of zoom_async_auth; or look --once"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["bottom"], ["top", "--every", "0"], ["top", "--every", "1", "--once"]])

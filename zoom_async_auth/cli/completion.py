@@ -6,6 +6,7 @@ from typing import Any
 from zoom_async_auth.cli.parser import build_parser
 from zoom_async_auth.cli.terminal import tell
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.extras import told_missing
 
 
 def run(*, shell: str) -> int:
@@ -15,6 +16,6 @@ def run(*, shell: str) -> int:
     except ModuleNotFoundError:
         shtab = None
     if shtab is None:
-        raise ConfigurationError('shtab is missing: pip install "zoom_async_auth[cli]"')
+        raise ConfigurationError(told_missing("shtab", "cli"))
     tell(shtab.complete(build_parser(), shell=shell).rstrip("\n"))
     return 0

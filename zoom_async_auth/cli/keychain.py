@@ -16,6 +16,7 @@ from typing import Any
 from zoom_async_auth.cli.aside import aside
 from zoom_async_auth.cli.terminal import progress
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.extras import told_missing
 from zoom_async_auth.oauth.secretive import secretive
 
 SERVICE, NAME = "zoom-async-auth", "key of the token store"
@@ -59,7 +60,7 @@ def _look(lock: Path | None) -> Keychain | NoKeyring | ConfigurationError:
     try:
         keyring: Any = import_module("keyring")
     except ModuleNotFoundError:
-        return NoKeyring('the package keyring is missing (pip install "zoom_async_auth[cli]")')
+        return NoKeyring(f"no keyring can be asked ({told_missing('keyring', 'cli')})")
     try:
         ring = keyring.get_keyring()
         if ring.priority <= 0:  # stands for none at all

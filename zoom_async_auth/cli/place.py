@@ -20,6 +20,7 @@ from typing import Any, Final, assert_never
 
 from zoom_async_auth.cli.keychain import Keychain, NoKeyring, look_into_keyring
 from zoom_async_auth.errors import ConfigurationError, StoreError
+from zoom_async_auth.extras import told_missing
 from zoom_async_auth.stores.base import Browsable, Store
 from zoom_async_auth.stores.urls import store_at
 
@@ -113,9 +114,7 @@ def address_of(url: str | None) -> Address:
     except ModuleNotFoundError:
         platformdirs = None
     if platformdirs is None:
-        raise ConfigurationError(
-            f'platformdirs is missing: pip install "zoom_async_auth[cli]", or name a store: {URL}=sqlite:////path'
-        )
+        raise ConfigurationError(f"{told_missing('platformdirs', 'cli')}; or name a store: {URL}=sqlite:////path")
     path = platformdirs.user_data_path("zoom-async-auth", appauthor=False) / "tokens.sqlite3"
     return _address(f"sqlite:///{path}", path, own=True)
 
@@ -181,7 +180,7 @@ def _unfit(keys: Sequence[str]) -> ConfigurationError | None:
     except ConfigurationError as known:
         return ConfigurationError(f"{KEYS}, with commas between them: {known}")
     except ModuleNotFoundError as missing:
-        return ConfigurationError(f'{missing.name} is missing: pip install "zoom_async_auth[crypto]"')
+        return ConfigurationError(told_missing(str(missing.name), "crypto"))
     return None
 
 

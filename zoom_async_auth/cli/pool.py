@@ -17,6 +17,7 @@ from zoom_async_auth.cli.place import address_of
 from zoom_async_auth.cli.terminal import progress, tell, tell_json
 from zoom_async_auth.clock import SystemClock
 from zoom_async_auth.errors import ConfigurationError, StoreError
+from zoom_async_auth.extras import told_missing
 from zoom_async_auth.stores.survey import Survey, Surveyable
 from zoom_async_auth.stores.urls import store_at
 
@@ -52,7 +53,7 @@ def run(*, url: str | None, every: float | None, once: bool, as_json: bool) -> i
         every = _EVERY
     live = in_terminal and every is not None and not as_json
     if live and find_spec("rich") is None:
-        raise ConfigurationError('rich is missing: pip install "zoom_async_auth[cli]", or look --once')
+        raise ConfigurationError(f"{told_missing('rich', 'cli')}; or look --once")
     address = address_of(url)
     store: Any = store_at(address.url)  # what it needs and is not installed comes first: no file can help then
     if address.missing:

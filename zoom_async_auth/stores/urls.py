@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.extras import told_missing
 from zoom_async_auth.stores.base import Store
 
 _HOMES = {
@@ -63,7 +64,7 @@ def _store_at(url: str, keys: Sequence[str], options: dict[str, Any]) -> Store |
             encrypted: Any = importlib.import_module("zoom_async_auth.stores.encrypted")
             store = encrypted.EncryptedStore(store, keys=list(keys))
     except ModuleNotFoundError as missing:
-        return ConfigurationError(f'{missing.name} is missing: pip install "zoom_async_auth[{extra},crypto]"')
+        return ConfigurationError(told_missing(str(missing.name), extra, "crypto"))
     except ConfigurationError as known:
         return known.copy()
     return store

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from zoom_async_auth.errors import ConfigurationError
+from zoom_async_auth.extras import told_missing
 from zoom_async_auth.stores.urls import QUOTE, require_parameters
 
 CONNECTIONS: Final = 5
@@ -75,7 +76,7 @@ def parsed(url: str) -> URL:
             "RedisStore"
         )
     if find_spec(driver) is None:
-        raise ConfigurationError(f"{driver} is not installed: pip install 'zoom_async_auth[{_EXTRAS[backend]}]'")
+        raise ConfigurationError(told_missing(driver, _EXTRAS[backend]))
     require_parameters({*found.query, *_parameters_in(str(url), backend)}, _PARAMETERS[backend])
     found = found.set(drivername=f"{backend}+{driver}")
     return _of_file(found) if backend == "sqlite" else _of_server(found)
