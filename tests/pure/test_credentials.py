@@ -39,6 +39,9 @@ def named(value: object) -> str | None:
         ("pasted ", "has white space"),
         ("\tpasted", "has white space"),
         ("pasted\r\n", "has white space"),
+        ('"pasted"', "is in quotes: give it without them"),
+        ("'pasted'", "is in quotes: give it without them"),
+        ('""', "is in quotes: give it without them"),
         ("a\r\nX: y", "has a control character"),
         ("a\x00b", "has a control character"),
         ("a\x7fb", "has a control character"),
@@ -50,7 +53,10 @@ def named(value: object) -> str | None:
 def test_what_nobody_can_have_pasted_is_refused(
     app: type[Credentials], name: str, value: object, complaint: str
 ) -> None:
-    """A line break could write headers; a blank costs its owner a day of "Invalid client_id or client_secret" (S14)."""
+    """A line break could write headers; a blank costs its owner a day of "Invalid client_id or client_secret" (S14).
+
+    Quotes around a value are kept by what reads it as a line of its own, such as `docker run --env-file`.
+    """
     with pytest.raises(ConfigurationError) as refused:
         make(app, **{name: value})
 
@@ -78,7 +84,8 @@ def test_a_colon_in_the_client_id_is_refused(app: type[Credentials]) -> None:
 @pytest.mark.parametrize("app", APPS, ids=named)
 def test_a_secret_may_have_any_visible_character(app: type[Credentials]) -> None:
     """What Zoom will hand out as a secret is Zoom's affair (S19)."""
-    assert make(app, client_secret="+:%& é").client_secret == "+:%& é"
+    for secret in ("+:%& é", '"', "\"one'", 'o"n"e'):
+        assert make(app, client_secret=secret).client_secret == secret
 
 
 @pytest.mark.parametrize("app", [ServerToServer, ClientCredentials], ids=named)

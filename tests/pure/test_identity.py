@@ -144,6 +144,7 @@ def test_the_environment_names_an_app(changes: dict[str, str], expected: Credent
             {"ZOOM_CLIENT_SECRET": "a\nb"},
             "client_secret has a control character in it (a line break, a NUL): paste it without",
         ),
+        ({"ZOOM_CLIENT_SECRET": '"a-secret"'}, "client_secret is in quotes: give it without them"),
         ({"ZOOM_ACCOUNT_ID": "\t"}, "account_id is empty: is the environment variable set, was the value pasted?"),
     ],
 )

@@ -9,6 +9,8 @@ from zoom_async_auth.errors import ConfigurationError
 
 _C = TypeVar("_C")
 
+_QUOTES = "\"'"  # which Docker leaves around what stands in a file of variables
+
 
 def secretive(cls: type[_C]) -> type[_C]:
     """Guard an immutable class that holds a secret.
@@ -48,7 +50,9 @@ def _raising_without_arguments(build: Any) -> Any:  # noqa: ANN401 -- any constr
 
 
 def require_text(name: str, value: object, *, ascii_only: bool = False, forbidden: str = "") -> None:
-    """Raise `ConfigurationError`, without the value, unless it is text as one pastes it: no blanks around, no controls.
+    """Raise `ConfigurationError`, without the value, unless it is text as one pastes it.
+
+    It has no blanks and no quotes around it, and no controls in it.
 
     Args:
         name: What the message calls the value.
@@ -62,6 +66,8 @@ def require_text(name: str, value: object, *, ascii_only: bool = False, forbidde
         raise ConfigurationError(f"{name} is empty: is the environment variable set, was the value pasted?")
     if value != value.strip():
         raise ConfigurationError(f"{name} has white space before or after it: paste it without")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES:
+        raise ConfigurationError(f"{name} is in quotes: give it without them")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
         raise ConfigurationError(f"{name} has a control character in it (a line break, a NUL): paste it without")
     if ascii_only and not value.isascii():
