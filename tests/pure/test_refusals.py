@@ -112,7 +112,6 @@ def test_a_number_that_says_nothing_leaves_the_word_to_zoom(code: int) -> None:
         ("unauthorized_client", "check its type"),
         ("unsupported_grant_type", "check that its type is that of the credentials"),
         ("invalid_scope", "check them on its page"),
-        ("invalid_request", "check account id, redirect URI and the type of the app"),
         ("redirect_mismatch", "it must be the same to the letter"),
     ],
 )
@@ -122,6 +121,20 @@ def test_a_misconfiguration_says_what_to_mend(error: str, to_mend: str) -> None:
 
     assert type(failure) is ConfigurationError
     assert to_mend in str(failure)
+
+
+def test_a_request_that_zoom_does_not_accept_is_mended_by_what_was_in_it() -> None:
+    """An app's request has an account id and no redirect URI, a person's the other way round (F14)."""
+    persons, apps = refused(400, "invalid_request"), refused(400, "invalid_request", personal=False)
+
+    assert type(persons) is type(apps) is ConfigurationError
+    assert str(persons) == (
+        "Zoom does not accept the request: check that the redirect URI is the registered one, to the letter, and the "
+        "type of the app"
+    )
+    assert (
+        str(apps) == "Zoom does not accept the request: check the account id (ZOOM_ACCOUNT_ID) and the type of the app"
+    )
 
 
 @pytest.mark.parametrize(

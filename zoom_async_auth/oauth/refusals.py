@@ -54,9 +54,12 @@ _MISCONFIGURED = {
     "unsupported_grant_type": "the app does not support this grant: check that its type is that of the credentials "
     "(a server-to-server app has an account id, too: ZOOM_ACCOUNT_ID)",
     "invalid_scope": "the app does not have these scopes: check them on its page at Zoom",
-    "invalid_request": "Zoom does not accept the request: check account id, redirect URI and the type of the app",
     "redirect_mismatch": "the redirect URI is not the registered one: it must be the same to the letter",
 }
+
+_NOT_ACCEPTED = "Zoom does not accept the request: check"
+_IN_AN_APPS = "the account id (ZOOM_ACCOUNT_ID) and the type of the app"
+_IN_A_PERSONS = "that the redirect URI is the registered one, to the letter, and the type of the app"
 
 _WAITING = {
     "authorization_pending": "the person has not decided yet: ask again after the interval",
@@ -85,6 +88,8 @@ def diagnose(status: int, *, error: str | None, reason: str | None, code: int | 
         return ConfigurationError(f"{_DEAD[meaning]}: check the account id, and that the app is activated")
     if meaning in _MISCONFIGURED:
         return ConfigurationError(_MISCONFIGURED[meaning])
+    if meaning == "invalid_request":
+        return ConfigurationError(f"{_NOT_ACCEPTED} {_IN_A_PERSONS if personal else _IN_AN_APPS}")
     if meaning in _WAITING:
         return TokenUnavailableError(_WAITING[meaning])
     if meaning in _TROUBLED:
