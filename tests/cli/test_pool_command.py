@@ -95,6 +95,16 @@ async def test_each_app_of_a_store_has_a_column_of_counts(called: Call, url: str
 
 
 @ONE_LOOP
+async def test_a_doubt_is_said_to_be_what_every_outage_brings(called: Call, url: str) -> None:
+    """Whoever looks while Zoom is down has not lost these people: most of them get their token when it is back."""
+    await put(url, "valid", "in doubt")
+    _, shown, _ = await called({}, "pool", "top", url)
+
+    (line,) = (line for line in shown.splitlines() if line.startswith("  in doubt"))
+    assert line[:40].rstrip() == "  in doubt: no result, as in an outage"  # and the table keeps its width
+
+
+@ONE_LOOP
 @pytest.mark.parametrize(
     ("age", "told"), [(110.0, "s"), (125.0, "2 min"), (7300.0, "2 h"), (86400.0, "24 h"), (30 * 86400.0, "30 d")]
 )

@@ -26,7 +26,7 @@ _EVERY: Final = 5.0
 _SHOWN_OF_A_PREFIX: Final = 8
 _WALL: Final = SystemClock().time
 _DEAD: Final = "  dead: refused by Zoom"
-_IN_DOUBT: Final = "  in doubt: no result came"
+_IN_DOUBT: Final = "  in doubt: no result, as in an outage"
 _TROUBLES: Final = frozenset({_DEAD, _IN_DOUBT})
 _UNITS: Final = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 
