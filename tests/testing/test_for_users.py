@@ -4,14 +4,21 @@ import asyncio
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zoom_async_auth import TokenManager, testing
+from zoom_async_auth import MisuseError, Token, TokenManager, testing
 from zoom_async_auth.bearer import BearerSource
 from zoom_async_auth.sandbox import Zoom
+from zoom_async_auth.stores.base import Record
+from zoom_async_auth.stores.redis import RedisStore
+from zoom_async_auth.stores.sql import SQLStore
 from zoom_async_auth.testing import ManualClock, MemoryTransport, VirtualTimeLoop, assert_one_request
+from zoom_async_auth.testing.shuffled import ShuffledLoop
 
 A_BOTS_TEST = """
 import asyncio
@@ -159,6 +166,37 @@ def test_threads_get_their_grace() -> None:
 
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(grace=0.05)) as runner:
         assert runner.run(work()) == "7"
+
+
+def _commit(store: SQLStore | RedisStore) -> Callable[[], Coroutine[Any, Any, bool]]:
+    async def commit() -> bool:
+        token = Token(access_token="access", expires_in=3600.0)
+        async with store:
+            now = (await store.peek("key")).now
+            record = Record(generation=1, token=token, issued_at=now, expires_at=now + 3600.0)
+            return await store.commit("key", 0, record, "one")
+
+    return commit
+
+
+@pytest.mark.parametrize("loop", [VirtualTimeLoop, partial(ShuffledLoop, 7)])
+def test_a_store_with_a_database_is_refused_where_time_leaps(
+    tmp_path: Path, loop: Callable[[], VirtualTimeLoop]
+) -> None:
+    """The database would be told to have given no answer, and people would look for what is wrong with it."""
+    for store in (SQLStore(f"sqlite:///{tmp_path}/private/tokens.db"), RedisStore("redis://127.0.0.1:1")):
+        with (
+            asyncio.Runner(loop_factory=loop) as runner,
+            pytest.raises(MisuseError, match="this event loop leaps over waiting, a database cannot: take MemoryStore"),
+        ):
+            runner.run(_commit(store)())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_with_a_database_works_where_time_waits_for_it(tmp_path: Path) -> None:
+    store = SQLStore(f"sqlite:///{tmp_path}/private/tokens.db")
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(grace=5.0)) as runner:
+        assert runner.run(_commit(store)()) is True
 
 
 def test_a_clock_goes_where_it_is_told_to() -> None:

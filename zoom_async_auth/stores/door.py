@@ -43,7 +43,15 @@ class Door(Generic[_H]):
         self._inherited: list[_H] = []
 
     def enter(self) -> None:
-        """Count one more; connect to nothing."""
+        """Count one more; connect to nothing.
+
+        Raises:
+            MisuseError: The event loop is one of tests, on which every deadline is over before an answer can come.
+        """
+        if getattr(asyncio.get_running_loop(), "leaps_over_waiting", False):
+            raise MisuseError(
+                "this event loop leaps over waiting, a database cannot: take MemoryStore, or a VirtualTimeLoop(grace=5)"
+            )
         if self._home is not None and self._home.pid != os.getpid():
             # After a fork the connections are the parent's. They are kept: to collect them could end them for it, too.
             self._inherited.append(self._home)

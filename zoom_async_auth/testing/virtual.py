@@ -35,10 +35,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop that leaps over waiting: `asyncio.sleep(3600)` takes no time, `loop.time()` shows that it did.
 
     Args:
-        grace: Real seconds that sockets and threads get before time leaps; 0 is right for sockets on this loop.
+        grace: Real seconds that sockets and threads get before time leaps; 0 is right for sockets on this loop, and
+            too little for a database.
+
+    Attributes:
+        leaps_over_waiting: Whether whatever answers in real time is too late for every deadline.
     """
 
     def __init__(self, grace: float = 0.0) -> None:
+        self.leaps_over_waiting = grace <= 0
         self._leaping = _LeapingSelector(grace)
         super().__init__(self._leaping)
         # A nanosecond is lost in the float of half a year: the loop would spin before the timer's moment.
