@@ -27,7 +27,16 @@ from zoom_async_auth.testing.abilities import (
     keys_are_listed_page_by_page,
     of_many_who_claim_each_gets_others,
 )
-from zoom_async_auth.testing.looks import LEASE, SOON, a_record, assert_peeked, assert_same, look, peek_until
+from zoom_async_auth.testing.looks import (
+    LEASE,
+    PRECISION,
+    SOON,
+    a_record,
+    assert_peeked,
+    assert_same,
+    look,
+    peek_until,
+)
 
 
 class StorePromise(Protocol):
@@ -115,7 +124,7 @@ async def a_lease_belongs_to_one_holder(one: Store, other: Store, key: str) -> N
     assert begun.reading.generation == 0
     refused = await other.begin(key, 0, "other", LEASE)
     assert isinstance(refused, Reading)
-    assert 0 < refused.lease_left <= LEASE
+    assert 0 < refused.lease_left <= LEASE + PRECISION
     assert [intent.holder for intent in refused.intents] == ["one"]
 
 
@@ -127,7 +136,7 @@ async def a_lease_may_be_taken_again_by_its_holder(one: Store, other: Store, key
     again = await one.begin(key, 0, "one", LEASE)
     assert isinstance(again, Begun)
     seen = await look(other, key)
-    assert 1.0 < seen.lease_left <= LEASE
+    assert 1.0 < seen.lease_left <= LEASE + PRECISION
     assert [(intent.holder, intent.generation) for intent in seen.intents] == [("one", 0)]
     assert abs(seen.intents[0].since - since) < 1e-5  # noqa: PLR2004 -- microseconds, by a clock of seconds
 
@@ -159,7 +168,7 @@ async def a_lease_can_be_superseded(one: Store, other: Store, key: str) -> None:
     await one.begin(key, 0, "one", LEASE)
     begun = await other.begin(key, 0, "other", LEASE, supersede=True)
     assert isinstance(begun, Begun)
-    assert 0 < begun.reading.lease_left <= LEASE
+    assert 0 < begun.reading.lease_left <= LEASE + PRECISION
     assert [intent.holder for intent in begun.reading.intents] == ["one"]
     assert isinstance(await one.begin(key, 0, "one", LEASE), Reading)
 
@@ -170,16 +179,16 @@ async def a_lease_that_was_timed_by_another_clock_ends_in_time(one: Store, other
     assert (await look(other, key)).lease_left > PLAUSIBLE_LEASE  # whoever takes nothing changes nothing
     refused = await other.begin(key, 0, "other", LEASE)
     assert isinstance(refused, Reading)
-    assert LEASE < refused.lease_left <= PLAUSIBLE_LEASE
-    assert LEASE < (await look(other, key)).lease_left <= PLAUSIBLE_LEASE  # and it runs out from now on
+    assert LEASE < refused.lease_left <= PLAUSIBLE_LEASE + PRECISION
+    assert LEASE < (await look(other, key)).lease_left <= PLAUSIBLE_LEASE + PRECISION  # and it runs out from now on
     await one.begin(key, 0, "one", 3600.0)
     refused = await other.begin(key, 0, "other", 2 * PLAUSIBLE_LEASE)  # some take more
     assert isinstance(refused, Reading)
-    assert PLAUSIBLE_LEASE < refused.lease_left <= 2 * PLAUSIBLE_LEASE
+    assert PLAUSIBLE_LEASE < refused.lease_left <= 2 * PLAUSIBLE_LEASE + PRECISION
     await one.begin(key, 0, "one", 3600.0)
     begun = await other.begin(key, 0, "other", LEASE, supersede=True)
     assert isinstance(begun, Begun)
-    assert LEASE < begun.reading.lease_left <= PLAUSIBLE_LEASE
+    assert LEASE < begun.reading.lease_left <= PLAUSIBLE_LEASE + PRECISION
 
 
 async def a_commit_ends_the_lease_and_all_intents(one: Store, other: Store, key: str) -> None:

@@ -10,6 +10,8 @@ from zoom_async_auth.stores.base import NO_GENERATION, Reading, Record, Store
 SOON = 5.0
 """Seconds within which what has to happen happens."""
 LEASE = 20.0
+PRECISION = 1e-5
+"""Seconds within which times are compared: a store may round, and so does a clock that is far from 0."""
 
 
 async def look(store: Store, key: str) -> Reading:
@@ -45,10 +47,10 @@ def assert_peeked(reading: Reading, expected: Record) -> None:
 
 
 def assert_same(reading: Reading, expected: Record) -> None:
-    """Compare what was found; times within the precision that stores have."""
+    """Compare what was found; times within `PRECISION`."""
     found = reading.record
     assert found is not None
     assert (found.generation, found.cause) == (expected.generation, expected.cause)
     assert found.token == expected.token
-    assert math.isclose(found.issued_at, expected.issued_at, rel_tol=0, abs_tol=1e-5)
-    assert math.isclose(found.expires_at, expected.expires_at, rel_tol=0, abs_tol=1e-5)
+    assert math.isclose(found.issued_at, expected.issued_at, rel_tol=0, abs_tol=PRECISION)
+    assert math.isclose(found.expires_at, expected.expires_at, rel_tol=0, abs_tol=PRECISION)
