@@ -122,8 +122,9 @@ async def test_who_steps_aside_leaves_the_turn_to_others_and_takes_another_one(w
 
     async def waits() -> None:
         async with gate.turn(flight, ends=math.inf, last=False) as turn:
-            async with turn.aside():
-                await asyncio.sleep(5.0)
+            turn.step_aside()
+            await asyncio.sleep(5.0)
+            await turn.take()
             times.append(world.clock.monotonic() - began)
 
     async def renews() -> None:
@@ -141,8 +142,10 @@ async def test_who_is_cancelled_aside_or_on_the_way_back_holds_no_turn(world: Wo
     flight = Flight[None](timeout=30.0, excuse=lambda: TROUBLE)
 
     async def waits() -> None:
-        async with gate.turn(flight, ends=math.inf, last=False) as turn, turn.aside():
+        async with gate.turn(flight, ends=math.inf, last=False) as turn:
+            turn.step_aside()
             await asyncio.sleep(5.0)
+            await turn.take()
 
     async def renews() -> None:
         async with gate.turn(flight, ends=math.inf, last=False):

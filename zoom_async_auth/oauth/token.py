@@ -86,6 +86,13 @@ class Token:
             raise ConfigurationError("expires_in must be a number of seconds, 0 or more")
 
 
+def revocable(token: Token) -> str:
+    """Return what is revoked at Zoom: the access token, or the refresh token if that alone is known (RFC 7009)."""
+    if token.access_token == NO_ACCESS_TOKEN and token.refresh_token is not None:
+        return token.refresh_token
+    return token.access_token
+
+
 @secretive
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredToken:
@@ -95,21 +102,24 @@ class StoredToken:
         access_token: The access token; may be left out with the refresh token of a person: then the next one is got
             at first use.
         refresh_token: The refresh token that belongs to it, for a person's grant.
-        expires_at: When the access token expires, in seconds since 1970-01-01 UTC; in the past is fine.
+        expires_at: When the access token expires, in seconds since 1970-01-01 UTC; in the past is fine. None if
+            that was left out.
         scope: What it may do, if known.
         api_url: The `api_url` that came with it, if any.
     """
 
     access_token: str = field(default=NO_ACCESS_TOKEN, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
-    expires_at: float = 0.0
+    expires_at: float | None = None
     scope: frozenset[str] = frozenset()
     api_url: str | None = None
 
     def __post_init__(self) -> None:
         _require_tokens(self.access_token, self.refresh_token)
         _require_details(self.scope, self.api_url)
-        if self.access_token == NO_ACCESS_TOKEN and (self.refresh_token is None or self.expires_at != 0):
+        if self.access_token == NO_ACCESS_TOKEN and self.expires_at is None and self.refresh_token is not None:
+            return
+        if self.access_token == NO_ACCESS_TOKEN or self.expires_at is None:
             raise ConfigurationError("give access_token and expires_at, or refresh_token, or all of them")
         if not _is_number(self.expires_at) or abs(self.expires_at) >= _SURELY_MILLISECONDS:
             raise ConfigurationError("expires_at must be a number: seconds since 1970-01-01 UTC, not milliseconds")

@@ -60,7 +60,7 @@ class Client:
         # A code that is refused says something about that code, not about the renewals of others.
         probing = not isinstance(grant, AuthorizationCodeGrant | DeviceCodeGrant)
         self.pause = self.pause.after(failure, now=self._now(), probing=probing)
-        if probing:
+        if probing or failure is None:
             self.gate.note(failure)
         if refreshing and (failure is None or refused):
             self.breaker.note(key, refused=refused, forced=forced)

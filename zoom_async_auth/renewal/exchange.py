@@ -16,8 +16,8 @@ Errors are returned, never raised: the frames here hold secrets, and a traceback
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from zoom_async_auth import events
@@ -31,7 +31,8 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
 from zoom_async_auth.oauth.secretive import secretive
-from zoom_async_auth.oauth.token import NO_ACCESS_TOKEN, StoredToken, Token
+from zoom_async_auth.oauth.token import StoredToken, Token, revocable
+from zoom_async_auth.renewal.gate import AnyTime, Turn
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.keeper import ROUNDS, UNSTEADY, Keeper, Pending
 from zoom_async_auth.renewal.ledger import Look
@@ -41,6 +42,7 @@ _LONGEST_WAIT = 2.0
 """Seconds after which a lease is looked at again: that it was given back may have come before the waiting began."""
 _CAME_LATER = "another authorization, or a revocation, came after this one, and counts"
 _NOTHING_SENT = "the manager was closed before anything was sent"
+_OUTDATED = "the token was revoked, or forgotten, while it was to be renewed"
 _NOT_STORED_YET = "the token that arrived before is not stored yet: its refresh token is not spent"
 _NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
 
@@ -115,6 +117,11 @@ class Exchange:
         return self._keeper.pending
 
     @property
+    def held_back_until(self) -> float:
+        """The moment from which a refresh token may be sent, as far as our own releases of the lease are concerned."""
+        return -math.inf if self._means.is_app else self._unreleased_until
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether there is nothing that only this process knows, and nothing under way."""
         return (
@@ -125,14 +132,12 @@ class Exchange:
             and max(self._outranked_until, self._unreleased_until) <= self._means.now()
         )
 
-    async def renew(
-        self, wanted: Wanted, *, aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    ) -> Held | ZoomAuthError:
+    async def renew(self, wanted: Wanted, turn: Turn | AnyTime) -> Held | ZoomAuthError:
         """Return a token other than ours: the store's if it has one, else a new one from Zoom.
 
         Args:
             wanted: What it is for.
-            aside: Entered while somebody else's lease is waited for.
+            turn: Taken before anything is sent; left while somebody else's lease is waited for.
         """
         ours, self._is_outdated = wanted.ours, False
         self._since = self._means.now()
@@ -141,7 +146,7 @@ class Exchange:
         authoritative = False
         for _ in range(ROUNDS):
             if isinstance(outcome, StoreError):
-                return await self._without_store(ours, outcome)
+                return await self._without_store(ours, outcome, turn)
             if not isinstance(outcome, Look):
                 return outcome
             seen = outcome
@@ -156,9 +161,12 @@ class Exchange:
                 return self._adopt(known) if isinstance(known, Held) else known
             elif authoritative and (busy := seen.reading.lease_left) > 0:  # in a peek it could be our own
                 if (left := give_up_at - self._means.now()) <= 0:
-                    return await self._without_lease(ours, busy)
-                async with aside():
-                    await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
+                    return await self._without_lease(ours, busy, turn)
+                turn.step_aside()
+                await self._ledger.wait(generation, min(busy, left, _LONGEST_WAIT))
+                outcome = await self._ledger.look()
+                continue
+            await turn.take()
             outcome = await self._attempt(generation, wanted)
             authoritative = True
         return UNSTEADY.copy()
@@ -291,7 +299,7 @@ class Exchange:
             if self.pending is not None and not self._means.is_app:
                 # An authorization came first. What the store has is dead; what we have lives in this process alone.
                 return StoreError(_NOT_STORED_YET)
-            if (pause := self._unreleased_until - self._means.now()) > 0 and not self._means.is_app:
+            if (pause := self.held_back_until - self._means.now()) > 0:
                 return TokenUnavailableError(
                     "the store has not answered yet that the last attempt is over", retry_after=pause
                 )
@@ -415,17 +423,21 @@ class Exchange:
             None if self.pending is None else self.pending.token,
             None if ours is None else ours.token,
         )
-        for secret in dict.fromkeys(_revocable(token) for token in known if token is not None):
+        for secret in dict.fromkeys(revocable(token) for token in known if token is not None):
             failure = await self._means.client.revoke(secret)
             if failure is not None:
                 return failure
         return None
 
-    async def _without_store(self, ours: Held | None, why: StoreError) -> Held | ZoomAuthError:
-        return why if self._means.app_grant is None else await self._mint_alone(ours, self._means.app_grant, why)
+    async def _without_store(self, ours: Held | None, why: StoreError, turn: Turn | AnyTime) -> Held | ZoomAuthError:
+        if self._means.app_grant is None:
+            return why
+        await turn.take()
+        return await self._mint_alone(ours, self._means.app_grant, why)
 
-    async def _without_lease(self, ours: Held | None, busy: float) -> Held | ZoomAuthError:
+    async def _without_lease(self, ours: Held | None, busy: float, turn: Turn | AnyTime) -> Held | ZoomAuthError:
         if self._means.app_grant is not None:
+            await turn.take()
             return await self._mint_alone(ours, self._means.app_grant, None)
         return TokenUnavailableError("another process has been renewing for too long", retry_after=busy)
 
@@ -434,6 +446,8 @@ class Exchange:
         async with self._writing():
             if self._means.closing.is_set():
                 return ManagerClosedError(_NOTHING_SENT)
+            if self._is_outdated:
+                return TokenUnavailableError(_OUTDATED)
             sent_at = self._means.now()
             token = await self._means.client.exchange(grant, key=self.key)
             if isinstance(token, ZoomAuthError):
@@ -455,7 +469,7 @@ class Exchange:
         if (better := self._adoptable(seen, wanted)) is not None:
             return better
         if self._is_outdated:
-            return TokenUnavailableError("the token was revoked, or forgotten, while it was to be renewed")
+            return TokenUnavailableError(_OUTDATED)
         return self._needs_person(seen, wanted)
 
     def _adoptable(self, seen: Look, wanted: Wanted) -> Held | None:
@@ -554,19 +568,12 @@ class Exchange:
         self._means.announce(event)
 
 
-def _revocable(token: Token) -> str:
-    """Return what is revoked at Zoom: the access token, or the refresh token if that alone is known (RFC 7009)."""
-    if token.access_token == NO_ACCESS_TOKEN and token.refresh_token is not None:
-        return token.refresh_token
-    return token.access_token
-
-
 def _imported(stored: StoredToken, *, wall: float) -> Token:
     """Return tokens of another program as if Zoom had just sent them."""
     return Token(
         access_token=stored.access_token,
         refresh_token=stored.refresh_token,
-        expires_in=max(0.0, stored.expires_at - wall),
+        expires_in=0.0 if stored.expires_at is None else max(0.0, stored.expires_at - wall),
         scope=stored.scope,
         api_url=stored.api_url,
     )

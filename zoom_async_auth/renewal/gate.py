@@ -20,13 +20,15 @@ from typing import Any, NamedTuple, Protocol
 
 import anyio
 
-from zoom_async_auth.errors import ZoomAuthError
+from zoom_async_auth.errors import AuthorizationRequiredError, ZoomAuthError
 
 STEP = 30.0
 """Seconds after which an eighth of the rate comes back."""
 _EIGHTHS = 8
 _MANY_FAILURES = 5
 """This many failures in a row are no longer one identity's."""
+_NEWS = 120.0
+"""Seconds for which a failure says how Zoom is: those who need a token try again within half of it."""
 _TRICKLE = 0.1
 _LONGEST_SLICE = 1.0
 _AT_ONCE = 50
@@ -59,7 +61,7 @@ class Throttle:
 
     def after(self, error: ZoomAuthError | None, *, now: float) -> "Throttle":
         """Return what holds after an answer; None if it was a token."""
-        if error is None:
+        if error is None or isinstance(error, AuthorizationRequiredError):  # Zoom is well: it has looked at the token
             return replace(self, failures=0)
         failures = self.failures + 1 if error.transient else self.failures
         if error.status != _TOO_MANY_REQUESTS or now - self.since < 1:  # many at once are one warning
@@ -123,7 +125,8 @@ class Gate:
         self._now = now
         self._spawn = spawn
         self._throttle = Throttle()
-        self._latest: ZoomAuthError | None = None
+        self._trouble: ZoomAuthError | None = None
+        self._trouble_at = -math.inf
         self._random = random
         self._queue: list[_Place] = []
         self._count = itertools.count()
@@ -139,8 +142,9 @@ class Gate:
 
     @property
     def trouble(self) -> ZoomAuthError | None:
-        """What Zoom answers while it answers nothing but failures; None while it does not."""
-        return self._latest if self._throttle.failures >= _MANY_FAILURES else None
+        """What Zoom answers while it answers nothing but failures; None if it does not, or was not asked lately."""
+        is_lasting = self._throttle.failures >= _MANY_FAILURES and self._now() - self._trouble_at < _NEWS
+        return self._trouble if is_lasting else None
 
     @property
     def waiting(self) -> int:
@@ -166,10 +170,10 @@ class Gate:
         try:
             yield turn
         finally:
-            turn.leave()
+            turn.end()
 
     async def admit(self, flight: Waits, *, ends: float, last: bool) -> None:
-        """Wait until one more may start: it counts as under way until `leave`."""
+        """Wait until one more may start; it counts as under way until `leave`."""
         granted = asyncio.get_running_loop().create_future()
         now, luck = self._now(), self._random()
 
@@ -206,7 +210,8 @@ class Gate:
     def note(self, error: ZoomAuthError | None) -> None:
         """Take an answer of Zoom into account; None: a token."""
         self._throttle = self._throttle.after(error, now=self._now())
-        self._latest = error
+        if error is not None and error.transient:
+            self._trouble, self._trouble_at = error, self._now()
 
     async def _hand_out(self) -> None:
         while self._queue:
@@ -239,20 +244,29 @@ class Turn:
         self._is_held = False
 
     async def take(self) -> None:
-        """Wait until it begins."""
-        await self._gate.admit(self._flight, ends=self._ends, last=self._last)
-        self._is_held = True
+        """Wait until it begins, unless it has."""
+        if not self._is_held:
+            await self._gate.admit(self._flight, ends=self._ends, last=self._last)
+            self._is_held = True
 
-    def leave(self) -> None:
+    def step_aside(self) -> None:
+        """Let others have it: what is waited for now is not Zoom. To send anything, take another one."""
+        if self._is_held:
+            self.end()
+            self._gate.skip_turn()
+
+    def end(self) -> None:
         """End it, unless it has ended."""
         if self._is_held:
             self._is_held = False
             self._gate.leave()
 
-    @asynccontextmanager
-    async def aside(self) -> AsyncIterator[None]:
-        """Let others renew while this one waits for something else than Zoom; afterwards, wait for another turn."""
-        self.leave()
-        self._gate.skip_turn()
-        yield
-        await self.take()
+
+class AnyTime:
+    """The turn of who needs none."""
+
+    async def take(self) -> None:
+        """Begin at once."""
+
+    def step_aside(self) -> None:
+        """Hold nobody up."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from zoom_async_auth import events
 from zoom_async_auth.errors import StoreError
 from zoom_async_auth.oauth.secretive import secretive
-from zoom_async_auth.oauth.token import Token
+from zoom_async_auth.oauth.token import Token, revocable
 from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.held import Held
 from zoom_async_auth.renewal.ledger import Ledger, Look
@@ -164,7 +164,7 @@ class Keeper:
         forgotten = isinstance(seen, Look) and seen.reading.record is not None and seen.reading.record.token is None
         revoked = False
         if forgotten:
-            revoked = await self._client.revoke(token.access_token) is None
+            revoked = await self._client.revoke(revocable(token)) is None
         self._announce(events.LateTokenDropped(key=self._key, revoked=revoked))
 
     async def _place(self, record: Record, *, authorized: bool) -> tuple[bool | StoreError, Record]:

@@ -13,8 +13,8 @@ Whether a token is fresh, whether anybody has authorized the app, whether a gran
 import asyncio
 import hmac
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import anyio
@@ -32,6 +32,7 @@ from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.token import StoredToken
 from zoom_async_auth.renewal.exchange import Exchange, Wanted
 from zoom_async_auth.renewal.flight import Flight
+from zoom_async_auth.renewal.gate import AnyTime, Turn
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving, rejected
 from zoom_async_auth.renewal.keeper import Pending
 from zoom_async_auth.renewal.means import Means
@@ -110,7 +111,8 @@ class Slot:
     @property
     def is_at_rest(self) -> bool:
         """Whether it may be forgotten: what it knows is in the store, and nobody is about to do anything with it."""
-        return self.flight is None and self._exchange is None and self.users == 0 and not self._is_rejected
+        idle = self.flight is None and self.users == 0 and not self._is_rejected
+        return idle and (self._exchange is None or self._exchange.is_at_rest)
 
     @property
     def _awaits_person(self) -> bool:
@@ -196,6 +198,7 @@ class Slot:
     def mistrust(self, access_token: str) -> None:
         """Note that a token was rejected which is not known here: from the store it is not taken then."""
         self.held = rejected(access_token)
+        self._edition += 1
         self._replan()
 
     async def authorize(self, grant: Grant | StoredToken) -> Held | ZoomAuthError:
@@ -210,8 +213,8 @@ class Slot:
 
     async def revoke(self) -> ZoomAuthError | None:
         """Have Zoom kill the token, and forget it."""
-        with self._visit() as exchange:
-            failure = await exchange.revoke(self.held)
+        with self._visit() as exchange:  # what was only reported may be anybody's
+            failure = await exchange.revoke(self.held if self.held is not None and self.held.generation > 0 else None)
         if failure is None:
             self._vacate("revoked")
         return failure
@@ -297,7 +300,7 @@ class Slot:
         """Make one attempt when it is its turn; None: there has to be another one."""
         client = self._means.client
         if not client.gate.limits:
-            return await self._try_once(flight)
+            return await self._try_once(flight, AnyTime())
         if (found := await self._look_for_token(flight)) is not None:
             return found  # in the store, or there is nothing to send: that needs no turn
         ends = math.inf if self.held is None else self.held.withheld_at
@@ -309,16 +312,14 @@ class Slot:
             if self._held_back_for(flight) > 0:
                 client.gate.skip_turn()
                 return None  # others heard meanwhile that there is a pause
-            outcome = await self._try_once(flight, aside=turn.aside)
+            outcome = await self._try_once(flight, turn)
             if client.pause.until(forced=True) > self._means.now():
                 client.gate.skip_turn()  # who comes next sends nothing either, and is to hear of it
             return outcome
 
-    async def _try_once(
-        self, flight: Flight[Held], *, aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    ) -> Held | ZoomAuthError | None:
+    async def _try_once(self, flight: Flight[Held], turn: Turn | AnyTime) -> Held | ZoomAuthError | None:
         forced, flight.forced = flight.forced, False  # this is the attempt that is wanted now; the next ones pause
-        outcome = await self._renew_through_store(forced=forced, aside=aside)
+        outcome = await self._renew_through_store(turn, forced=forced)
         if isinstance(outcome, ZoomAuthError) and not self.closed:
             somebody_waits = outcome.transient and flight.patience_left() > 0
             return None if somebody_waits or flight.forced else outcome
@@ -327,7 +328,8 @@ class Slot:
     async def _wait_out(self, flight: Flight[Held], pause: float) -> Held | ZoomAuthError | None:
         """Wait until something may be sent, if that is of any use; else return what there is to say."""
         if self._awaits_person and not flight.forced:
-            return await self._look_for_token(flight)
+            known = self.restraint.last_error
+            return await self._look_for_token(flight) or known
         if pause > flight.patience_left():
             found = await self._look_for_token(flight)
             if found is not None or self._held_back_for(flight) > flight.patience_left():
@@ -358,16 +360,14 @@ class Slot:
             self._publish(found)
         return found
 
-    async def _renew_through_store(
-        self, *, forced: bool, aside: Callable[[], AbstractAsyncContextManager[None]]
-    ) -> Held | ZoomAuthError | None:
+    async def _renew_through_store(self, turn: Turn | AnyTime, *, forced: bool) -> Held | ZoomAuthError | None:
         failure = await self._store_pending()
         if failure is not None and not self._means.is_app:
             return failure  # the refresh token that would be spent is known to this process alone
         edition, since = self._edition, self._means.now()
         self._looked_at = since
         with self._visit() as exchange:
-            outcome = await exchange.renew(self._wanted(forced=forced), aside=aside)
+            outcome = await exchange.renew(self._wanted(forced=forced), turn)
         if self._edition != edition:  # authorized, revoked or forgotten while this one was on its way
             return self.served()
         if isinstance(outcome, ZoomAuthError):
@@ -496,7 +496,9 @@ class Slot:
 
     def _may_try_at(self, *, forced: bool = False) -> float:
         """Return the moment from which something may be sent."""
-        return max(self._floor(), self.restraint.until(forced=forced), self._means.client.pause.until(forced=forced))
+        own = -math.inf if self._exchange is None else self._exchange.held_back_until
+        pause = self._means.client.pause.until(forced=forced)
+        return max(self._floor(), self.restraint.until(forced=forced), own, pause)
 
     def _floor(self) -> float:
         """Return the end of the pause after the arrival of the token, which is longer if it was rejected."""
