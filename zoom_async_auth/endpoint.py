@@ -175,6 +175,8 @@ class AiohttpTransport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._is_home():
+            return  # it was entered in an earlier life, whose loop has ended since
         self._users -= 1
         if self._users == 0 and self._session is not None:
             session, self._session = self._session, None
@@ -212,10 +214,16 @@ class AiohttpTransport:
                     break
             return Answer(status=response.status, headers=dict(response.headers), body=bytes(received))
 
+    def _is_home(self) -> bool:
+        try:
+            return self._loop is asyncio.get_running_loop()
+        except RuntimeError:  # none is running: what was left open is being collected
+            return False
+
     def _opened(self) -> aiohttp.ClientSession | ZoomAuthError:
         if self._users == 0:
             return ConfigurationError("the transport is not open: enter it (async with), or give it to a manager")
-        if self._loop is not asyncio.get_running_loop():
+        if not self._is_home():
             return MisuseError(_ELSEWHERE)
         if self._session is None:
             self._session = aiohttp.ClientSession(

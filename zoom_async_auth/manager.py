@@ -212,7 +212,8 @@ class TokenManager:
         """Start from a person's authorization, or go on with tokens that another program got.
 
         Args:
-            grant: What the consent page sent (`AuthorizationCodeGrant`), a device code, or a `StoredToken`.
+            grant: What the consent page sent (`AuthorizationCodeGrant`), a device code, or a `StoredToken`; of one
+                that is a refresh token alone the first access token is got at once.
 
         Raises:
             ZoomAuthError: Zoom refused it, or the store is down (then the code is not spent). All stays as it was.

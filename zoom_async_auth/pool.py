@@ -33,7 +33,7 @@ from zoom_async_auth.identity import require_key
 from zoom_async_auth.oauth.credentials import Credentials, misfit_of
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.origin import ZOOM
-from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.oauth.token import StoredToken, Token, is_access_token
 from zoom_async_auth.renewal.device import Show
 from zoom_async_auth.renewal.engine import Engine, OnUncommitted
 from zoom_async_auth.renewal.health import Health
@@ -337,9 +337,12 @@ class TokenPool:
         rejected = self._engine.rejected(token)
         if isinstance(rejected, ZoomAuthError):
             return rejected
-        if (slot := self._slots.get(key)) is not None:
+        slot = self._slots.get(key)
+        if slot is not None and (slot.held is not None or slot.flight is None):
             return slot.invalidate(rejected)
-        self._use(key).mistrust(rejected)
+        if not is_access_token(rejected):
+            return False
+        self._use(key).mistrust(rejected)  # it is in the store, perhaps, or on its way from there
         return True
 
     def _slot_of(self, key: str) -> Slot:
@@ -412,9 +415,14 @@ class TokenPool:
                 self._let_sleep(slot)
 
     def _let_sleep(self, slot: Slot) -> None:
-        """Let an identity go that was not in memory for anybody."""
-        if slot.used_at == -math.inf and slot.is_at_rest:
+        """Let an identity go that was not in memory for anybody: now, or once its store has had the time of a lease."""
+        if slot.used_at > -math.inf:
+            return
+        if slot.is_at_rest:
             self._let_go(slot)
+        elif slot.noted == math.inf:
+            slot.due = self._now() + self._engine.policy.lease
+            self._engine.scheduler.plan(slot)
 
     def _make_room(self) -> None:
         """Forget a twentieth of those in memory; look at all again only after as many came, not for each of them."""

@@ -18,10 +18,10 @@ from zoom_async_auth import (
     TokenPool,
     TokenUnavailableError,
 )
-from zoom_async_auth.events import GrantDied
+from zoom_async_auth.events import GrantDied, RenewalFailed
 from zoom_async_auth.identity import namespace_of
 from zoom_async_auth.oauth.wire import Answer
-from zoom_async_auth.stores.base import Reading
+from zoom_async_auth.stores.base import Begun, Reading
 
 
 @pytest.fixture
@@ -87,6 +87,39 @@ async def test_a_release_that_is_carried_out_late_ends_no_lease_of_the_next_atte
     await one.aclose()
     assert world.zoom.stats["refresh_token"].keys() == {"ok"}
     assert not world.seen(GrantDied)
+
+
+async def test_a_release_without_an_answer_costs_the_time_of_a_lease_and_is_told_once(world: World) -> None:
+    """It is no failure of Zoom's that would make the pauses longer."""
+    store = FaultyStore(world.store())
+    async with world.personal(store=store, policy=QUIET) as manager:
+        await manager.authorize(world.consent())
+        await asyncio.sleep(3590.0)
+        world.wire.instead.append(Answer(status=503, headers={}, body=b""))
+        store.slow["release"] = 8.0
+        world.events.clear()
+        manager.invalidate(await manager.bearer())
+        asking = asyncio.create_task(manager.bearer())
+        await asyncio.sleep(7.0)
+        store.slow.clear()
+        assert world.is_good(await asking)
+        assert len(world.seen(RenewalFailed)) == 1
+
+
+async def test_no_app_token_is_got_past_the_store_once_it_was_revoked(world: World) -> None:
+    """Interleaving: its renewal waits for another process's lease, and then the store fails."""
+    inner = world.store()
+    store = FaultyStore(inner)
+    async with world.manager(store=store, policy=QUIET) as manager:
+        token = await manager.bearer()
+        assert isinstance(await inner.begin(manager._engine.prefix + "default", 1, "other", 60.0), Begun)
+        manager.invalidate(token)
+        await asyncio.sleep(1.5)
+        await manager.revoke()
+        store.down = {"peek", "begin"}
+        posts = world.wire.posts
+        await asyncio.sleep(60.0)
+        assert world.wire.posts == posts
 
 
 async def test_two_processes_in_doubt_of_each_other_come_to_an_end(world: World) -> None:

@@ -343,6 +343,100 @@ async def test_leases_of_a_process_that_was_killed_hold_up_nobody_else(world: Wo
     assert world.zoom.stats["refresh_token"] == {"ok": 100}
 
 
+async def test_who_waits_for_another_processes_lease_needs_no_turn_for_the_token_that_it_stores(
+    world: World, store: Store
+) -> None:
+    """However many wait for a turn."""
+    loop = asyncio.get_running_loop()
+    users = ["alice", *(f"user-{number}" for number in range(400))]
+    async with pool_of(world, store) as other, pool_of(world, store, rate=10.0) as pool:
+        await authorize(other, world, *users)
+        await asyncio.sleep(HOUR - 5.0)
+        world.wire.held_before = asyncio.Event()
+        renewing = asyncio.create_task(other.bearer("alice"))
+        await asyncio.sleep(0.3)
+        answer, world.wire.held_before = world.wire.held_before, None
+        started = loop.time()
+        asking = asyncio.create_task(pool.bearer("alice"))
+        await asyncio.sleep(0.1)
+        others = [asyncio.create_task(pool.bearer(user)) for user in users[1:]]
+        await asyncio.sleep(1.5)
+        answer.set()
+        assert await asking == await renewing
+        assert loop.time() - started < 3.0
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_a_refused_token_and_a_code_that_was_accepted_say_that_zoom_is_well(
+    world: World, pool: TokenPool
+) -> None:
+    """And a failure of long ago says nothing."""
+    users = [f"user-{number}" for number in range(10)]
+    await authorize(pool, world, *users)
+    for ends in ("refusal", "code", "time"):
+        world.zoom.outage = 503
+        await asyncio.gather(*map(pool.renew, users), return_exceptions=True)
+        world.zoom.outage = None
+        assert pool.health().last_error is not None
+        if ends == "refusal":
+            world.wire.instead.append(REFUSED)
+            with pytest.raises(AuthorizationRequiredError):
+                await pool.renew("user-0")
+        elif ends == "code":
+            await authorize(pool, world, "alice")
+        else:
+            await asyncio.sleep(121.0)
+        assert pool.health().last_error is None
+
+
+async def test_imports_that_fail_leave_nobody_in_memory(world: World, store: Store) -> None:
+    """Nor do they where the store was too slow to say that the lease is given back."""
+    faulty = FaultyStore(store)
+    async with pool_of(world, faulty, keep_alive=None) as pool:
+        faulty.down, faulty.slow = {"commit"}, {"release": 6.0}
+        for number in range(5):
+            with pytest.raises(StoreError):
+                await pool.import_tokens([(f"user-{number}", StoredToken(refresh_token="refresh"))])
+        faulty.down, faulty.slow = set(), {}
+        await asyncio.sleep(120.0)
+        assert pool.health().identities == 0
+
+
+async def test_what_is_no_token_is_nobodys_and_is_not_kept(pool: TokenPool) -> None:
+    for text in ("", "two words", "x" * 20_000):
+        assert pool.invalidate("alice", text) is False
+    assert pool.health().identities == 0
+
+
+async def test_a_token_that_is_rejected_while_it_is_on_its_way_from_the_store_is_not_taken(
+    world: World, store: Store
+) -> None:
+    """Interleaving: another caller still has it from before its identity left memory."""
+    slow = FaultyStore(store)
+    async with pool_of(world, store) as pool:
+        await authorize(pool, world, "alice")
+        rejected = await pool.bearer("alice")
+    world.zoom.reject(rejected)
+    async with pool_of(world, slow, keep_alive=None) as pool:
+        slow.slow["peek"] = 0.2
+        asking = asyncio.create_task(pool.bearer("alice"))
+        await asyncio.sleep(0.05)
+        assert pool.invalidate("alice", rejected) is True
+        assert world.is_good(await pool.bearer("alice"))
+        assert world.is_good(await asking)
+
+
+async def test_a_token_that_was_reported_for_another_identity_is_not_revoked_with_that(
+    world: World, pool: TokenPool
+) -> None:
+    await authorize(pool, world, "alice", "bob")
+    token = await pool.bearer("alice")
+    pool._let_go(pool._slots["bob"])
+    assert pool.invalidate("bob", token) is True
+    await pool.revoke("bob")
+    assert world.is_good(token)
+
+
 async def test_all_who_wait_for_a_turn_hear_at_once_of_the_pause_that_zoom_wants(world: World, store: Store) -> None:
     loop = asyncio.get_running_loop()
     users = [f"user-{number}" for number in range(40)]

@@ -1,13 +1,23 @@
 """A store that is down, slow or forgetful: nothing is spent that cannot be kept, and callers are served meanwhile."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from cryptography.fernet import Fernet
 
 from tests.engine.world import QUIET, FaultyStore, World
-from zoom_async_auth import MisuseError, RenewalPolicy, StoreError, TokenManager, TokenUnavailableError
+from zoom_async_auth import (
+    AuthorizationRequiredError,
+    MisuseError,
+    RenewalPolicy,
+    StoredToken,
+    StoreError,
+    TokenManager,
+    TokenUnavailableError,
+)
 from zoom_async_auth.events import (
     CommitFailed,
     CommitRecovered,
@@ -17,6 +27,7 @@ from zoom_async_auth.events import (
     StoreNotDurable,
     TokenRenewed,
 )
+from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.stores.base import Reading
 from zoom_async_auth.stores.encrypted import EncryptedStore
 
@@ -356,6 +367,60 @@ class CancelledHints(FaultyStore):
         await asyncio.sleep(0)
         listener.cancel()
         await listener
+
+
+async def test_who_has_yet_to_be_authorized_hears_it_though_the_store_fails_and_asks_it_no_more_than_others(
+    world: World,
+) -> None:
+    store = FaultyStore(world.store())
+    async with world.personal(store=store) as manager:
+        with pytest.raises(AuthorizationRequiredError):
+            await manager.bearer()
+        store.down, store.slow = {"peek"}, {"peek": 0.1}
+        store.calls.clear()
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            with pytest.raises(AuthorizationRequiredError):
+                await manager.bearer()
+        assert store.calls == ["peek"] * 3
+
+
+async def test_a_refresh_token_that_is_outrun_by_a_revocation_is_revoked_itself(world: World) -> None:
+    """Of an import without an access token there is nothing else to name it by."""
+    inner = world.store()
+    store = FaultyStore(inner)
+    async with world.personal() as manager:
+        refresh_token = (await manager.authorize(world.consent())).refresh_token
+    async with world.personal(store=store) as manager, world.personal(store=inner) as other:
+        store.slow["commit"] = 2.0
+        importing = asyncio.create_task(manager.authorize(StoredToken(refresh_token=refresh_token)))
+        await asyncio.sleep(1.0)
+        await other.revoke()
+        bodies = sent_by(world)
+        with pytest.raises(AuthorizationRequiredError):
+            await importing
+        assert [parse_qs(body.decode())["token"] for body in bodies] == [[refresh_token]]
+
+
+async def test_going_on_with_a_refresh_token_alone_returns_a_token_that_can_be_sent(world: World) -> None:
+    async with world.personal() as manager:
+        refresh_token = (await manager.authorize(world.consent())).refresh_token
+    async with world.personal() as manager:
+        token = await manager.authorize(StoredToken(refresh_token=refresh_token))
+        assert world.is_good(token.access_token)
+
+
+def sent_by(world: World) -> list[bytes]:
+    """Return a list to which each body is added that is sent from now on."""
+    bodies: list[bytes] = []
+    send = world.wire.send
+
+    async def noted(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+        bodies.append(body)
+        return await send(url, headers, body, timeout)
+
+    world.wire.send = noted  # type: ignore[method-assign]
+    return bodies
 
 
 async def test_what_another_program_has_encrypted_is_neither_handed_out_nor_sent_nor_called_dead(world: World) -> None:

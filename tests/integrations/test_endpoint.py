@@ -6,9 +6,10 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -370,6 +371,28 @@ def test_a_transport_that_was_not_left_before_its_loop_ended_serves_the_next_one
 
     for _ in range(2):
         assert isinstance(asyncio.run(exchanged()), Token)
+
+
+def test_who_leaves_a_transport_after_its_loop_has_ended_takes_nothing_from_who_is_in() -> None:
+    """A manager that was not closed is collected at some time, and leaves what it entered."""
+    transport = AiohttpTransport()
+    ended = asyncio.new_event_loop()
+    ended.run_until_complete(transport.__aenter__())
+    ended.close()
+
+    async def exchanged() -> Token | ZoomAuthError:
+        async with raw_server(answers()) as server, _endpoint(server.url, transport=transport) as endpoint:
+            await asyncio.to_thread(_stepped, transport.__aexit__(None, None, None))
+            return await endpoint.exchange(GRANT)
+
+    assert isinstance(asyncio.run(exchanged()), Token)
+    assert transport._users == 0
+
+
+def _stepped(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what does not wait, where no loop runs."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
 
 
 async def test_a_transport_belongs_to_one_event_loop() -> None:

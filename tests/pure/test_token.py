@@ -142,10 +142,19 @@ def test_a_date_in_milliseconds_is_refused(expires_at: float) -> None:
 
 def test_a_refresh_token_alone_is_something_to_go_on_with() -> None:
     stored = StoredToken(refresh_token="refresh")
-    assert (stored.access_token, stored.refresh_token, stored.expires_at) == (NO_ACCESS_TOKEN, "refresh", 0.0)
+    assert (stored.access_token, stored.refresh_token, stored.expires_at) == (NO_ACCESS_TOKEN, "refresh", None)
 
 
-@pytest.mark.parametrize("given", [{}, {"expires_at": 1.7e9}, {"refresh_token": "refresh", "expires_at": 1.7e9}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"expires_at": 1.7e9},
+        {"refresh_token": "refresh", "expires_at": 1.7e9},
+        {"access_token": "access"},
+        {"access_token": "access", "refresh_token": "refresh"},
+    ],
+)
 def test_an_expiry_of_nothing_and_nothing_at_all_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="give access_token and expires_at, or refresh_token, or all"):
         StoredToken(**given)

@@ -696,6 +696,7 @@ async def test_a_table_that_is_gone_is_made_again(place: Place) -> None:
         ("postgresql://user:canary@host", "names no database"),
         ("postgresql://user@host/name?password=canary", "parameters that are not taken: password"),
         ("postgresql://user:p@canary@host/name", "a password needs quoting"),
+        ("postgresql://user:p@canary/x?w@host/name", "a password needs quoting"),
         ("postgresql://user@host/name?p@canary=1", r"not taken: \(no word\); a password needs quoting"),
         ("postgresql:///name?host=user:canary@host", "a password needs quoting"),
         ("postgresql://user:canary@/name?host=one&host=two", "hosts and ports that do not fit"),

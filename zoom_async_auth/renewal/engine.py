@@ -30,7 +30,7 @@ from zoom_async_auth.identity import prefix_of
 from zoom_async_auth.oauth.credentials import Credentials, UserOAuth, own_grant
 from zoom_async_auth.oauth.grants import Grant, PersonalGrant
 from zoom_async_auth.oauth.origin import require_base_url
-from zoom_async_auth.oauth.token import StoredToken, Token
+from zoom_async_auth.oauth.token import NO_ACCESS_TOKEN, StoredToken, Token
 from zoom_async_auth.renewal.client import Client
 from zoom_async_auth.renewal.crew import Crew
 from zoom_async_auth.renewal.device import DeviceFlow, Show
@@ -278,6 +278,8 @@ class Engine:
         held = await self._see_through(slot, lambda: slot.authorize(grant))
         if isinstance(held, ZoomAuthError):
             raise held.copy()
+        if held.token.access_token == NO_ACCESS_TOKEN:
+            held = await self.obtain(slot)
         return held.token
 
     async def authorize_device(self, slot: Slot, show: Show) -> Token:

@@ -43,7 +43,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, grace: float = 0.0) -> None:
-        self.leaps_over_waiting = grace <= 0
+        self.leaps_over_waiting: bool = grace <= 0
         self._leaping = _LeapingSelector(grace)
         super().__init__(self._leaping)
         # A nanosecond is lost in the float of half a year: the loop would spin before the timer's moment.

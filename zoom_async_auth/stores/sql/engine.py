@@ -27,6 +27,7 @@ _LONGEST_USE: Final = 60
 """Seconds after which a connection is made anew: firewalls forget one that idles, without telling either end."""
 
 _PORT: Final = 5432
+_TOO_MANY: Final = f"the URL of the store has an @ too many: {QUOTE}"
 _WRITES: Final = "zoom_async_auth_writes"
 _DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 _EXTRAS: Final = {"sqlite": "sql", "postgresql": "postgres"}
@@ -78,6 +79,8 @@ def parsed(url: str) -> URL:
     if find_spec(driver) is None:
         raise ConfigurationError(told_missing(driver, _EXTRAS[backend]))
     require_parameters({*found.query, *_parameters_in(str(url), backend)}, _PARAMETERS[backend])
+    if backend != "sqlite" and str(url).count("@") > 1:  # a password with an @ and a question mark reads like a host
+        raise ConfigurationError(_TOO_MANY)
     found = found.set(drivername=f"{backend}+{driver}")
     return _of_file(found) if backend == "sqlite" else _of_server(found)
 
@@ -140,7 +143,7 @@ def _of_file(url: URL) -> URL:
 
 def _of_server(url: URL) -> URL:
     if "@" in f"{url.host}{url.database}{url.query.get('host')}":
-        raise ConfigurationError(f"the URL of the store has an @ too many: {QUOTE}")
+        raise ConfigurationError(_TOO_MANY)
     if not url.database:
         raise ConfigurationError("the URL of the store names no database: postgresql://user@host/name")
     query = dict(url.query)
