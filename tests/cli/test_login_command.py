@@ -1,12 +1,14 @@
 """`zoom-async-auth login` in a terminal, against a sandbox on this loop, and what a person does afterwards."""
 
 import asyncio
+import contextlib
+import gc
 import json
 import socket
 import sqlite3
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,13 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.cli.terminal import Terminal, terminal
-from zoom_async_auth.sandbox import Zoom
+from tests.engine.world import cancelled_at
+from zoom_async_auth import UserOAuth
+from zoom_async_auth.cli.receiver import Receiver
+from zoom_async_auth.oauth.origin import ZOOM
+from zoom_async_auth.sandbox import Sandbox, Zoom
+
+PERSON = UserOAuth(client_id="client", client_secret="secret")
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["plain"]),
@@ -173,6 +181,24 @@ async def test_nobody_who_answers_in_time_is_one_line(called: Call, person: dict
         "zoom-async-auth: ZOOM_ACCOUNT_ID is not used: nobody can log in to a server-to-server app"
     )
     assert errors.splitlines()[-1] == "zoom-async-auth: nobody answered within 0.1 s: log in again, or raise --timeout"
+
+
+@pytest.mark.parametrize("opens", [Sandbox, lambda: Receiver(PERSON, base_url=ZOOM, port=0, path="/callback")])
+async def test_a_server_whose_start_is_cancelled_listens_no_more(opens: Callable[[], Any]) -> None:
+    """At any await: nobody could close what was opened half-way."""
+    before = _listening()
+    for k in range(1, 12):
+        server = opens()
+        with contextlib.suppress(asyncio.CancelledError):
+            await cancelled_at(k, server.__aenter__())
+            await server.__aexit__(None, None, None)
+        assert _listening() <= before
+
+
+def _listening() -> set[socket.socket]:
+    """Return the sockets of this process that wait for connections."""
+    sockets = {one for one in gc.get_objects() if isinstance(one, socket.socket) and one.fileno() >= 0}
+    return {one for one in sockets if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)}
 
 
 async def test_a_port_that_is_taken_is_one_line(called: Call, person: dict[str, str]) -> None:

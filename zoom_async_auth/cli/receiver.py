@@ -8,6 +8,7 @@ from typing import Self
 
 from aiohttp import web
 
+from zoom_async_auth.cancellation import to_its_end
 from zoom_async_auth.cli.system import words_of
 from zoom_async_auth.errors import ConfigurationError, ZoomAuthError
 from zoom_async_auth.oauth.authorize import (
@@ -69,7 +70,7 @@ class Receiver:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, _HOST, self._port).start()
+            await to_its_end(web.TCPSite(self._runner, _HOST, self._port).start())
         except OSError as taken:
             failure = ConfigurationError(
                 f"port {self._port} of {_HOST} cannot be used ({words_of(taken)}): end what listens there, or name "

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from zoom_async_auth.cancellation import to_its_end
 from zoom_async_auth.errors import ConfigurationError
 from zoom_async_auth.sandbox.delivery import deliver, response_of
 from zoom_async_auth.sandbox.model import App
@@ -101,7 +102,7 @@ class Sandbox:
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await to_its_end(web.TCPSite(self._runner, self._host, self._port).start())
         except BaseException:
             await self._runner.cleanup()
             raise
