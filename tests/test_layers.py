@@ -22,7 +22,7 @@ STOREYS = (
     {"cli", "__main__"},
 )
 LEVEL = {room: level for level, storey in enumerate(STOREYS) for room in storey}
-SANDBOX_MAY_USE = {"sandbox", "oauth", "errors"}
+SANDBOX_MAY_USE = {"sandbox", "oauth", "errors", "cancellation"}
 MAY_IMPORT_LATE = {"cli", "testing"}  # a command's needs, a fixture's: --help and the plugin cost next to nothing
 
 

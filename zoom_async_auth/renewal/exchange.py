@@ -30,13 +30,13 @@ from zoom_async_auth.errors import (
     recast,
 )
 from zoom_async_auth.oauth.grants import AppGrant, Grant, RefreshTokenGrant
-from zoom_async_auth.oauth.secretive import secretive
 from zoom_async_auth.oauth.token import StoredToken, Token, revocable
 from zoom_async_auth.renewal.gate import AnyTime, Turn
 from zoom_async_auth.renewal.held import Held, arrived
 from zoom_async_auth.renewal.keeper import ROUNDS, UNSTEADY, Keeper, Pending
 from zoom_async_auth.renewal.ledger import Look
 from zoom_async_auth.renewal.means import Means
+from zoom_async_auth.renewal.wanted import Wanted
 
 _LONGEST_WAIT = 2.0
 """Seconds after which a lease is looked at again: that it was given back may have come before the waiting began."""
@@ -44,7 +44,6 @@ _CAME_LATER = "another authorization, or a revocation, came after this one, and 
 _NOTHING_SENT = "the manager was closed before anything was sent"
 _OUTDATED = "the token was revoked, or forgotten, while it was to be renewed"
 _NOT_STORED_YET = "the token that arrived before is not stored yet: its refresh token is not spent"
-_NOT_AUTHORIZED = "nobody has authorized the app yet: send the person to the authorize URL, then call authorize()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +52,6 @@ class _Refused:
 
     generation: int
     error: AuthorizationRequiredError
-
-
-@secretive
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a renewal is for.
-
-    Attributes:
-        ours: The token that we have, or had.
-        trusted: Whether it is still served; if not, any other valid token of an app is better.
-        forced: Whether a refresh token that is noted as dead is tried once more.
-    """
-
-    ours: Held | None
-    trusted: bool
-    forced: bool
 
 
 class Exchange:
@@ -153,7 +136,7 @@ class Exchange:
             generation = seen.reading.generation
             if ours is not None and generation < ours.generation and not authoritative:
                 generation = ours.generation  # a peek may lag: ask with authority, for what we have
-            elif ours is not None and self._went_back(seen, ours):
+            elif ours is not None and wanted.is_outrun_by_ours(seen):
                 if (failure := await self._put_back(seen, ours)) is not None:
                     return failure
                 generation = ours.generation
@@ -180,11 +163,11 @@ class Exchange:
         seen = await self._ledger.peek()
         if isinstance(seen, StoreError):
             return None
-        if (better := self._adoptable(seen, wanted)) is not None:
+        if (better := self._better(seen, wanted)) is not None:
             return self._adopt(better)
         if self.pending is not None or (wanted.ours is not None and seen.reading.generation < wanted.ours.generation):
             return None  # what we have may outrank what was found
-        return self._needs_person(seen, wanted)
+        return wanted.problem(seen)
 
     async def settle(self) -> bool | StoreError:
         """Store the pending token, if there is one; tell whether it may go on to be served."""
@@ -340,7 +323,7 @@ class Exchange:
     def _grant(self, seen: Look, wanted: Wanted) -> Grant | ZoomAuthError:
         if self._means.app_grant is not None:
             return self._means.app_grant
-        if (failure := self._needs_person(seen, wanted)) is not None:
+        if (failure := wanted.problem(seen)) is not None:
             return failure
         record = seen.reading.record
         if record is None or record.token is None or record.token.refresh_token is None:
@@ -466,31 +449,18 @@ class Exchange:
         """Return what follows from the record alone, without a request, if anything does."""
         if self._means.closing.is_set():
             return ManagerClosedError(_NOTHING_SENT)
-        if (better := self._adoptable(seen, wanted)) is not None:
+        if (better := self._better(seen, wanted)) is not None:
             return better
         if self._is_outdated:
             return TokenUnavailableError(_OUTDATED)
-        return self._needs_person(seen, wanted)
+        return wanted.problem(seen)
 
-    def _adoptable(self, seen: Look, wanted: Wanted) -> Held | None:
-        ours = wanted.ours
+    def _better(self, seen: Look, wanted: Wanted) -> Held | None:
+        """Return the token that was found, if it can be served in the place of ours."""
         held = seen.held(self._policy, self._means.random())
-        if held is None or held.withheld_at <= self._means.now():
+        if held is None or held.withheld_at <= self._means.now() or not wanted.is_met_by(held, seen):
             return None
-        if ours is None:
-            return held
-        if held.token.access_token == ours.token.access_token:
-            return None
-        if self._means.is_app:
-            better = held.generation > ours.generation or not wanted.trusted or held.expires_at > ours.expires_at
-        else:  # generations begin anew when somebody authorizes after the store went back
-            better = held.generation > ours.generation or seen.is_later_than(ours)
-        return held if better else None
-
-    def _went_back(self, seen: Look, ours: Held) -> bool:
-        """Tell whether a person's token in the store is one that ours came after."""
-        older = seen.reading.generation < ours.generation
-        return not self._means.is_app and older and not seen.is_later_than(ours)
+        return held
 
     def _adopt(self, held: Held) -> Held:
         self._forget_trouble()
@@ -498,19 +468,6 @@ class Exchange:
         left, took = held.expires_at - now, now - self._since
         self._announce(events.TokenAdopted(key=self.key, generation=held.generation, expires_in=left, took=took))
         return held
-
-    def _needs_person(self, seen: Look, wanted: Wanted) -> AuthorizationRequiredError | None:
-        """Return an error if there is no refresh token that may be sent."""
-        record = seen.reading.record
-        if self._means.is_app:
-            return None
-        if record is None or record.token is None:
-            return AuthorizationRequiredError(_NOT_AUTHORIZED)
-        if record.cause is not None and not wanted.forced:
-            return AuthorizationRequiredError(
-                "the stored authorization is dead: the person has to authorize the app again", error=record.cause
-            )
-        return None
 
     async def _begin_anew(self) -> Look | ZoomAuthError:
         """Take the lease whoever has it, on whatever generation there is."""

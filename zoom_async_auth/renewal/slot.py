@@ -30,13 +30,14 @@ from zoom_async_auth.errors import (
 )
 from zoom_async_auth.oauth.grants import Grant
 from zoom_async_auth.oauth.token import StoredToken
-from zoom_async_auth.renewal.exchange import Exchange, Wanted
+from zoom_async_auth.renewal.exchange import Exchange
 from zoom_async_auth.renewal.flight import Flight
 from zoom_async_auth.renewal.gate import AnyTime, Turn
 from zoom_async_auth.renewal.held import NOTHING, Held, Serving, rejected
 from zoom_async_auth.renewal.keeper import Pending
 from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import MOST_INTERVALS, NO_RESTRAINT, STORE_POLL, Restraint
+from zoom_async_auth.renewal.wanted import Wanted
 
 _UNTIL_SHE_IS_BACK = 0.05
 """Seconds between two looks for a person's authorization: she comes back at once, and perhaps not where she left."""
@@ -379,7 +380,8 @@ class Slot:
         return outcome
 
     def _wanted(self, *, forced: bool) -> Wanted:
-        return Wanted(ours=self.held, trusted=self.serving is not NOTHING, forced=forced)
+        trusted = self.serving is not NOTHING
+        return Wanted(ours=self.held, is_app=self._means.is_app, trusted=trusted, forced=forced)
 
     async def _store_in_background(self) -> None:
         await self._store_pending()
