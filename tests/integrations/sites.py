@@ -31,6 +31,8 @@ NEVER_SPOKEN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Making one that knows all authorities takes longer than a test."""
 
 Opens = Callable[[], AbstractAsyncContextManager[TokenManager | TokenPool]]
+Site = Callable[[Connect | None, Opens | None], AbstractAsyncContextManager[httpx.AsyncClient]]
+"""A web app with these pages, and what it opens; entering it yields a client of it."""
 
 
 @dataclass

@@ -4,8 +4,6 @@ import asyncio
 import logging
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from unittest.mock import Mock
 
@@ -20,8 +18,8 @@ from tests.integrations.sites import (
     SECRET,
     SITES,
     Browser,
-    Opens,
     Refusing,
+    Site,
     account_at,
     allowed,
     asked_for,
@@ -45,24 +43,12 @@ from zoom_async_auth.integrations import pages
 from zoom_async_auth.integrations.accounts import OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Connect
 from zoom_async_auth.oauth.authorize import code_challenge
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.stores.base import Begun, Reading
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.testing import ManualClock
 
 APP = UserOAuth(client_id="an-app", client_secret="not shown to anybody")
-Site = Callable[[Connect | None, Opens | None], AbstractAsyncContextManager[httpx.AsyncClient]]
-
-
-@pytest.fixture(params=SITES)
-def site(request: pytest.FixtureRequest) -> Site:
-    return SITES[request.param]
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 def title_of(reply: httpx.Response) -> str:

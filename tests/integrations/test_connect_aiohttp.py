@@ -1,7 +1,6 @@
 """What is aiohttp's own: the manager in the app and its sub-apps, and how a failure reaches the visitor."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -14,14 +13,8 @@ from zoom_async_auth import ManagerClosedError, TokenManager, TokenUnavailableEr
 from zoom_async_auth.bearer import BearerMiddleware
 from zoom_async_auth.integrations import aiohttp as ours
 from zoom_async_auth.integrations.accounts import StoredAccounts
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.stores.memory import MemoryStore
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 async def test_without_a_token_for_now_a_visitor_is_told_when_to_come_back(zoom: Zoom) -> None:

@@ -30,15 +30,9 @@ from zoom_async_auth.integrations.fastapi import (
     zoom_of,
     zoom_unavailable,
 )
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 
 APP = UserOAuth(client_id="an-app", client_secret="not shown to anybody")
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 async def _talked(api: FastAPI, path: str) -> list[dict[str, Any]]:

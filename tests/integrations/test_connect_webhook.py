@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.engine.world import FaultyStore
-from tests.integrations.sites import SECRET_TOKEN, SITES, Browser, Refusing, account_at, connect_for
-from tests.integrations.test_connect import Down, Site
+from tests.integrations.sites import SECRET_TOKEN, Browser, Refusing, Site, account_at, connect_for
+from tests.integrations.test_connect import Down
 from zoom_async_auth import (
     AuthorizationRequiredError,
     ConfigurationError,
@@ -23,23 +23,12 @@ from zoom_async_auth.identity import namespace_of
 from zoom_async_auth.integrations.accounts import OneAccount, StoredAccounts
 from zoom_async_auth.integrations.connect import Webhook
 from zoom_async_auth.oauth.webhook import MAX_WEBHOOK, Deauthorized, signature_of
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.stores.base import Begun, Reading
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.testing import ManualClock
 
 APP = UserOAuth(client_id="an-app", client_secret="not shown to anybody")
-
-
-@pytest.fixture(params=SITES)
-def site(request: pytest.FixtureRequest) -> Site:
-    return SITES[request.param]
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 def webhook_for(key: str | None = "default") -> Webhook:

@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from zoom_async_auth.clock import SystemClock
 from zoom_async_auth.endpoint import AiohttpTransport, Endpoint
 from zoom_async_auth.oauth.credentials import Credentials
 from zoom_async_auth.oauth.wire import DeviceCode
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 
 APP = ServerToServer(account_id="the-account", client_id="the-id", client_secret="the:se+cret%&é")
 GRANT = AccountCredentialsGrant(account_id="the-account")
@@ -422,12 +422,6 @@ async def test_a_cancelled_exchange_drops_the_request() -> None:
         exchange.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exchange
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 async def test_the_sandbox_gives_tokens_of_every_kind(zoom: Zoom) -> None:

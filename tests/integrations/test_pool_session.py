@@ -15,17 +15,11 @@ from zoom_async_auth import (
     TokenPool,
 )
 from zoom_async_auth.oauth.wire import DeviceCode
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.testing import VirtualTimeLoop
 
 NO_FLOOR = RenewalPolicy(jitter=0.0, min_interval=0.001)
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 @pytest.fixture

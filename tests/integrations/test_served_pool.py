@@ -1,12 +1,8 @@
 """A pool in the place of a manager in a web app: the readiness probe, and what takes one token where there are many."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-
-import httpx
 import pytest
 
-from tests.integrations.sites import SITES, Opens
+from tests.integrations.sites import SITES, Site
 from zoom_async_auth import (
     AuthorizationCodeGrant,
     AuthorizationRequiredError,
@@ -14,21 +10,8 @@ from zoom_async_auth import (
     MisuseError,
     TokenPool,
 )
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.stores.memory import MemoryStore
-
-Site = Callable[[None, Opens], AbstractAsyncContextManager[httpx.AsyncClient]]
-
-
-@pytest.fixture(params=SITES)
-def site(request: pytest.FixtureRequest) -> Site:
-    return SITES[request.param]
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 async def _authorized(pool: TokenPool, zoom: Zoom, person: str) -> None:

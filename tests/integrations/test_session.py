@@ -21,7 +21,7 @@ from zoom_async_auth import ConfigurationError, ManagerClosedError, RenewalPolic
 from zoom_async_auth.oauth.origin import ZOOM
 from zoom_async_auth.oauth.wire import Answer
 from zoom_async_auth.pool import PooledIdentity
-from zoom_async_auth.sandbox import Sandbox, Zoom
+from zoom_async_auth.sandbox import Zoom
 from zoom_async_auth.stores.memory import MemoryStore
 from zoom_async_auth.testing import MemoryTransport
 
@@ -53,12 +53,6 @@ async def an_identity(zoom: Zoom, *, base_url: str | None = None, **options: Any
 def opened(request: pytest.FixtureRequest) -> Open:
     face: Open = request.param
     return face
-
-
-@pytest.fixture
-async def zoom() -> AsyncIterator[Zoom]:
-    async with Sandbox() as zoom:
-        yield zoom
 
 
 async def test_a_session_speaks_to_the_api_of_the_account(opened: Open, zoom: Zoom) -> None:
