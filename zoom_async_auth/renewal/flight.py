@@ -24,14 +24,16 @@ class Flight(Generic[_T]):
     Attributes:
         forced: Whether somebody wants it now, whatever failed before.
         hurry: Called when somebody begins to wait, if nobody did.
+        nudged: Set to end a sleep of the renewal; None while it does not sleep.
         outcome: What it brought.
     """
 
-    __slots__ = ("_end", "_excuse", "_loop", "_patience", "_timeout", "_wave", "forced", "hurry", "outcome")
+    __slots__ = ("_end", "_excuse", "_loop", "_patience", "_timeout", "_wave", "forced", "hurry", "nudged", "outcome")
 
     def __init__(self, *, timeout: float, excuse: Callable[[], ZoomAuthError], forced: bool = False) -> None:
         self.forced: bool = forced
         self.hurry: Callable[[], None] | None = None
+        self.nudged: asyncio.Event | None = None
         self.outcome: _T | ZoomAuthError | None = None
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout

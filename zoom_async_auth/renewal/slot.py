@@ -67,7 +67,6 @@ class Slot:
         "_exchange",
         "_looked_at",
         "_means",
-        "_nudged",
         "_rejections",
         "due",
         "flight",
@@ -86,7 +85,6 @@ class Slot:
         self._exchange: Exchange | None = None  # there is one while there is something to do, or to remember
         self._edition = 0  # grows with each change of what is held: answers to earlier questions are void
         self._looked_at = -math.inf
-        self._nudged: asyncio.Event | None = None
         self._rejections = 0
         self.key: str = key
         self.lifetime: float = math.inf
@@ -336,7 +334,7 @@ class Slot:
             if found is not None or self._held_back_for(flight) > flight.patience_left():
                 return found or self._excuse()
             return None  # somebody began to wait meanwhile
-        await self._sleep(pause)
+        await _sleep(flight, pause)
         return None
 
     async def _look_for_token(self, flight: Flight[Held]) -> Held | ZoomAuthError | None:
@@ -404,16 +402,9 @@ class Slot:
             self.serving = NOTHING  # a later authorization or revocation has killed it
         return None
 
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, in slices: the loop's timers stop while the host is suspended. A nudge ends it."""
-        self._nudged = asyncio.Event()
-        with anyio.move_on_after(min(seconds, STORE_POLL)):
-            await self._nudged.wait()
-        self._nudged = None
-
     def _nudge(self) -> None:
-        if self._nudged is not None:
-            self._nudged.set()
+        if self.flight is not None and self.flight.nudged is not None:
+            self.flight.nudged.set()
 
     @contextmanager
     def _visit(self) -> Iterator[Exchange]:
@@ -529,3 +520,11 @@ class Slot:
             # Another process may get the person's authorization, or may have got a token before the pause.
             self.due = min(self.due, self._means.now() + STORE_POLL)
         self._means.plan(self)
+
+
+async def _sleep(flight: Flight[Held], seconds: float) -> None:
+    """Sleep, in slices: the loop's timers stop while the host is suspended. A nudge ends it."""
+    flight.nudged = asyncio.Event()
+    with anyio.move_on_after(min(seconds, STORE_POLL)):
+        await flight.nudged.wait()
+    flight.nudged = None
