@@ -5,7 +5,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol, TypeAlias
 
 import anyio
 
@@ -37,13 +37,11 @@ class Tended(Protocol):
         ...
 
 
-class _Note(NamedTuple):
-    """When to look after something. It is void if its `due` is not the planned one any more."""
+_Note: TypeAlias = tuple[float, int, float, Tended]
+"""When to look after something, a number of its own, its `due` that this was planned for, and what it is.
 
-    when: float
-    order: int  # of their coming: what is tended cannot be compared
-    planned: float
-    tended: Tended
+Void if `due` is another one by now. A plain tuple: with names it takes more room, and there are as many as identities.
+"""
 
 
 class Scheduler:
@@ -69,7 +67,7 @@ class Scheduler:
         if tended.due in {tended.noted, math.inf}:
             return
         self._push(tended.due, tended.due, tended)
-        if self._heap[0].tended is tended:
+        if self._heap[0][3] is tended:
             self._earlier.set()
 
     async def run_for_ever(self) -> None:
@@ -87,7 +85,7 @@ class Scheduler:
         while True:
             self._earlier.clear()
             self._tend_due()
-            pause = self._heap[0].when - self._now() if self._heap else LONGEST_SLICE
+            pause = self._heap[0][0] - self._now() if self._heap else LONGEST_SLICE
             timer = loop.call_later(min(max(pause, 0.0), longest), self._earlier.set)
             try:
                 await self._earlier.wait()
@@ -96,7 +94,7 @@ class Scheduler:
 
     def _tend_due(self) -> None:
         for _ in range(_AT_ONCE):
-            if not self._heap or self._heap[0].when > self._now():
+            if not self._heap or self._heap[0][0] > self._now():
                 return
             _, _, planned, tended = heapq.heappop(self._heap)
             if planned != tended.due:
@@ -111,7 +109,7 @@ class Scheduler:
     def _push(self, when: float, planned: float, tended: Tended) -> None:
         tended.noted = planned
         if len(self._heap) >= self._longest:  # void notes keep alive what nobody needs
-            self._heap = [note for note in self._heap if note.planned == note.tended.due]
+            self._heap = [note for note in self._heap if note[2] == note[3].due]
             heapq.heapify(self._heap)
             self._longest = max(_FEW, 2 * len(self._heap))
-        heapq.heappush(self._heap, _Note(when, next(self._count), planned, tended))
+        heapq.heappush(self._heap, (when, next(self._count), planned, tended))
