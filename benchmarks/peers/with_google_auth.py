@@ -63,7 +63,7 @@ class _Echo(Response):
         return self._headers
 
     async def content(self, chunk_size: int) -> AsyncGenerator[bytes, None]:
-        raise NotImplementedError
+        yield b""
 
     async def read(self) -> bytes:
         return b""
