@@ -263,7 +263,7 @@ class Turn:
 
 
 class AnyTime:
-    """The turn of who needs none."""
+    """A turn that nobody has to wait for."""
 
     async def take(self) -> None:
         """Begin at once."""

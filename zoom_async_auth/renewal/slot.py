@@ -39,8 +39,8 @@ from zoom_async_auth.renewal.means import Means
 from zoom_async_auth.renewal.policy import MOST_INTERVALS, NO_RESTRAINT, STORE_POLL, Restraint
 from zoom_async_auth.renewal.wanted import Wanted
 
-_UNTIL_SHE_IS_BACK = 0.05
-"""Seconds between two looks for a person's authorization: she comes back at once, and perhaps not where she left."""
+_UNTIL_THE_NEXT_LOOK = 0.05
+"""Seconds between two looks for an authorization: people come back from Zoom at once, perhaps to another process."""
 # Bounds a loop that ends by its deadline long before, unless a clock is broken.
 _ATTEMPTS = 1000
 
@@ -344,7 +344,7 @@ class Slot:
         """
         now = self._means.now()
         known = self.restraint.last_error if self._awaits_person and not flight.forced else None
-        if now < self._looked_at + (self._means.policy.min_interval if known is None else _UNTIL_SHE_IS_BACK):
+        if now < self._looked_at + (self._means.policy.min_interval if known is None else _UNTIL_THE_NEXT_LOOK):
             return known
         self._looked_at = now
         edition, forced = self._edition, flight.forced
